@@ -1,0 +1,350 @@
+"""The words of an analysis: tensors, references, predictions, measurements and the verdict.
+
+Units: shielding and shift in ppm, EFG in atomic units (Hartree per e bohr^2), CQ in MHz, field in
+tesla, spinning rate in Hz. Tensors are stored in the Cartesian frame of the candidate's structure.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from ..structures.vocabulary import Candidate, Frozen, Grade, Region, Tensor3
+
+
+class Method(Frozen):
+    """What produced a tensor. Shifts may only be referenced within one method.
+
+    ``protocol_hash`` covers every number of the protocol, so that two protocols of one name differ.
+    """
+
+    engine: str
+    engine_version: str
+    functional: str
+    protocol: str
+    protocol_hash: str
+
+    @property
+    def key(self) -> str:
+        """Identity for referencing: everything but the engine's patch level."""
+        return f"{self.engine}/{self.functional}/{self.protocol}/{self.protocol_hash}"
+
+
+class SiteTensors(Frozen):
+    """Shielding and EFG tensors of one symmetry-distinct site, expanded to its equivalents.
+
+    Attributes
+    ----------
+    structure_id
+        ``AtomicStructure.content_id`` of the structure the tensors belong to.
+    element
+        Chemical symbol of the site.
+    atom_indices
+        Indices of the equivalent atoms; the first one was computed, the others follow by symmetry.
+    shielding_ppm
+        One 3x3 shielding tensor per entry of ``atom_indices``; rows are the induced field, columns
+        the external field; the antisymmetric part is kept.
+    efg_au
+        One symmetric traceless 3x3 EFG tensor per entry of ``atom_indices``, atomic units.
+    checks
+        Numbers that were checked, for example ``gap_ev`` or ``n_electrons``.
+    cpu_seconds
+        Processor time of the computation.
+    """
+
+    structure_id: str
+    element: str
+    atom_indices: tuple[int, ...]
+    shielding_ppm: tuple[Tensor3, ...]
+    efg_au: tuple[Tensor3, ...]
+    method: Method
+    checks: dict[str, float] = Field(default_factory=dict)
+    cpu_seconds: float = 0.0
+
+    @model_validator(mode="after")
+    def _one_tensor_per_atom(self) -> Self:
+        if not len(self.atom_indices) == len(self.shielding_ppm) == len(self.efg_au) >= 1:
+            raise ValueError(
+                f"{len(self.atom_indices)} atoms, {len(self.shielding_ppm)} shielding and {len(self.efg_au)} EFG "
+                "tensors were given; one of each per equivalent atom is needed"
+            )
+        return self
+
+    @property
+    def sigma_iso_ppm(self) -> float:
+        """Isotropic shielding, trace / 3, of the computed atom."""
+        tensor = self.shielding_ppm[0]
+        return (tensor[0][0] + tensor[1][1] + tensor[2][2]) / 3.0
+
+
+class ReferenceCompound(Frozen):
+    """One computed compound with its published shift, as used in a reference fit."""
+
+    name: str
+    sigma_iso_ppm: float
+    delta_iso_ppm: float
+    delta_error_ppm: float
+    source: str
+    grade: Grade
+
+
+class Reference(Frozen):
+    """Linear relation delta = intercept + slope * sigma for one isotope and one method.
+
+    Attributes
+    ----------
+    covariance
+        Covariance matrix of (slope, intercept); units (1, ppm; ppm, ppm^2).
+    sigma_mean_ppm
+        Mean shielding of the fitted compounds, where slope and shift are least correlated.
+    site_error_ppm
+        Standard deviation of a single site about the line (the DFT error of a site).
+    cq_error_fraction
+        Relative standard deviation of a computed CQ.
+    """
+
+    isotope: str
+    method: Method
+    slope: float
+    intercept_ppm: float
+    covariance: tuple[tuple[float, float], tuple[float, float]]
+    sigma_mean_ppm: float
+    site_error_ppm: float = Field(gt=0)
+    cq_error_fraction: float = Field(default=0.1, gt=0)
+    compounds: tuple[ReferenceCompound, ...]
+    note: str = ""
+
+
+class PredictedSite(Frozen):
+    """What one symmetry-distinct site of a candidate should show.
+
+    ``delta_error_ppm`` is the error of this site alone (the reference's own covariance is shared by
+    all sites of the isotope and stays in the ``Reference``). ``zeta_csa_ppm`` and ``eta_csa`` follow
+    Haeberlen on the shift scale. ``distance_to_h_ang`` is None without hydrogen in the candidate.
+    """
+
+    candidate_id: str
+    candidate_name: str
+    isotope: str
+    atom_indices: tuple[int, ...]
+    region: Region
+    sigma_iso_ppm: float
+    delta_iso_ppm: float
+    delta_error_ppm: float = Field(gt=0)
+    zeta_csa_ppm: float
+    eta_csa: float = Field(ge=0, le=1)
+    cq_mhz: float
+    cq_error_mhz: float = Field(ge=0)
+    eta_q: float = Field(ge=0, le=1)
+    distance_to_h_ang: float | None = None
+
+    @property
+    def multiplicity(self) -> int:
+        """Number of equivalent atoms in the candidate's cell."""
+        return len(self.atom_indices)
+
+
+class Experiment(StrEnum):
+    """How a measurement was excited; decides which sites it can see and whether areas count atoms."""
+
+    ONE_PULSE = "one-pulse"
+    ECHO = "echo"
+    CP = "cp"
+    TRAPDOR = "trapdor"
+
+    @property
+    def is_surface_selective(self) -> bool:
+        """Whether intensity depends on the distance to 1H, so that areas are not populations."""
+        return self in {Experiment.CP, Experiment.TRAPDOR}
+
+
+class Peak(Frozen):
+    """One measured line. At least one of shift, observed position and CQ is given, each with its error.
+
+    ``delta_iso_ppm`` is free of the second-order quadrupolar shift; ``position_ppm`` is the centre of
+    gravity as observed. ``area`` is relative within its peak list.
+    """
+
+    label: str = ""
+    delta_iso_ppm: float | None = None
+    delta_error_ppm: float | None = Field(default=None, gt=0)
+    position_ppm: float | None = None
+    position_error_ppm: float | None = Field(default=None, gt=0)
+    cq_mhz: float | None = Field(default=None, ge=0)
+    cq_error_mhz: float | None = Field(default=None, gt=0)
+    eta_q: float | None = Field(default=None, ge=0, le=1)
+    eta_error: float | None = Field(default=None, gt=0)
+    area: float | None = Field(default=None, gt=0)
+    area_error: float | None = Field(default=None, gt=0)
+    source: str = ""
+
+    @model_validator(mode="after")
+    def _says_something_with_an_error(self) -> Self:
+        pairs = {
+            "delta_iso_ppm": (self.delta_iso_ppm, self.delta_error_ppm),
+            "position_ppm": (self.position_ppm, self.position_error_ppm),
+            "cq_mhz": (self.cq_mhz, self.cq_error_mhz),
+            "eta_q": (self.eta_q, self.eta_error),
+            "area": (self.area, self.area_error),
+        }
+        for name, (value, error) in pairs.items():
+            if (value is None) != (error is None):
+                raise ValueError(
+                    f"peak {self.label!r}: {name} needs both a value and an error, got {value} and {error}"
+                )
+        if all(pairs[name][0] is None for name in ("delta_iso_ppm", "position_ppm", "cq_mhz")):
+            raise ValueError(f"peak {self.label!r} gives neither delta_iso_ppm, position_ppm nor cq_mhz")
+        return self
+
+
+class PeakList(Frozen):
+    """Measured lines of one isotope in one experiment."""
+
+    kind: Literal["peaks"] = "peaks"
+    name: str
+    isotope: str
+    field_tesla: float = Field(gt=0)
+    mas_rate_hz: float = Field(default=0.0, ge=0)
+    experiment: Experiment = Experiment.ONE_PULSE
+    peaks: tuple[Peak, ...] = Field(min_length=1)
+    source: str = ""
+
+
+class Spectrum(Frozen):
+    """A measured one-dimensional spectrum.
+
+    ``axis_ppm`` is ascending; ``intensity`` in any unit; ``noise`` is the standard deviation of one
+    point of ``intensity``.
+    """
+
+    kind: Literal["spectrum"] = "spectrum"
+    name: str
+    isotope: str
+    field_tesla: float = Field(gt=0)
+    mas_rate_hz: float = Field(default=0.0, ge=0)
+    experiment: Experiment = Experiment.ONE_PULSE
+    axis_ppm: tuple[float, ...]
+    intensity: tuple[float, ...]
+    noise: float = Field(gt=0)
+    source: str = ""
+
+    @model_validator(mode="after")
+    def _axis_matches(self) -> Self:
+        if len(self.axis_ppm) != len(self.intensity) or len(self.axis_ppm) < 8:
+            raise ValueError(
+                f"{len(self.axis_ppm)} axis points and {len(self.intensity)} intensities; equally many and at least 8 are needed"
+            )
+        if any(b <= a for a, b in zip(self.axis_ppm, self.axis_ppm[1:], strict=False)):
+            raise ValueError("axis_ppm must ascend strictly; reverse the axis and the intensities together")
+        return self
+
+
+Measurement = PeakList | Spectrum
+
+
+class Verdict(StrEnum):
+    """What the data allow to say."""
+
+    IDENTIFIED = "identified"
+    ONE_OF = "one of these"
+    NONE = "none of these"
+
+
+class Population(Frozen):
+    """Posterior share of one candidate: mean, central 90 % interval and probability of being present."""
+
+    candidate_id: str
+    candidate_name: str
+    mean: float
+    low: float
+    high: float
+    probability_present: float = Field(ge=0, le=1)
+
+
+class SubsetEvidence(Frozen):
+    """One combination of candidates, with its evidence and posterior probability; empty means none of them."""
+
+    candidate_names: tuple[str, ...]
+    log_evidence: float
+    probability: float = Field(ge=0, le=1)
+
+
+class Attribution(Frozen):
+    """Which site of which candidate explains a measured line, with probability and standardised residual."""
+
+    measurement: str
+    peak_label: str
+    candidate_name: str
+    atom_indices: tuple[int, ...]
+    probability: float = Field(ge=0, le=1)
+    residual_sigmas: float
+
+
+class Unexplained(Frozen):
+    """Measured intensity that no candidate explains, as a fraction of its measurement."""
+
+    measurement: str
+    where: str
+    fraction: float = Field(ge=0, le=1)
+
+
+class FittedCurve(Frozen):
+    """A spectrum's fit for drawing: total and one part per candidate, on the spectrum's own axis."""
+
+    measurement: str
+    total: tuple[float, ...]
+    baseline: tuple[float, ...]
+    parts: dict[str, tuple[float, ...]]
+
+
+class Assignment(Frozen):
+    """The verdict on a sample, with the numbers behind it."""
+
+    verdict: Verdict
+    statement: str
+    members: tuple[str, ...]
+    probability: float = Field(ge=0, le=1)
+    populations: tuple[Population, ...]
+    subsets: tuple[SubsetEvidence, ...]
+    attributions: tuple[Attribution, ...]
+    unexplained: tuple[Unexplained, ...]
+    curves: tuple[FittedCurve, ...] = ()
+    offsets_ppm: dict[str, float] = Field(default_factory=dict)
+    fit_probability: float = Field(ge=0, le=1)
+    warnings: tuple[str, ...] = ()
+
+
+class Relaxation(Frozen):
+    """A relaxed candidate with how it got there.
+
+    ``candidate`` holds the relaxed structure; ``start_id`` is the id of the candidate as built.
+    ``energy_ev`` is the potential energy of the cell.
+    """
+
+    start_id: str
+    candidate: Candidate
+    energy_ev: float
+    max_force_ev_per_ang: float = Field(ge=0)
+    n_steps: int = Field(ge=0)
+    is_converged: bool
+    model: str
+
+
+class StudyResult(Frozen):
+    """All that a study produced; the report is drawn from this alone.
+
+    ``tensors`` maps the id of a relaxed candidate to its sites. ``provenance`` holds versions,
+    protocols and hashes. ``failures`` names every job that failed and why.
+    """
+
+    name: str
+    relaxations: tuple[Relaxation, ...]
+    tensors: dict[str, tuple[SiteTensors, ...]]
+    references: tuple[Reference, ...]
+    sites: tuple[PredictedSite, ...]
+    measurements: tuple[PeakList | Spectrum, ...]
+    assignment: Assignment | None
+    provenance: dict[str, str]
+    failures: tuple[str, ...] = ()

@@ -1,0 +1,1 @@
+"""Templates of queue projects and job scripts."""

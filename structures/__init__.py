@@ -1,0 +1,1 @@
+"""Crystals, slabs, terminations and decorations: the structures a study can propose."""

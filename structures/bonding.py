@@ -1,0 +1,156 @@
+"""Which cation is bonded to which anion, by bond valence.
+
+A cation and an anion are bonded when their bond valence reaches a fixed share of the cation's
+charge; parameters are those of O'Keeffe and Brese, J. Am. Chem. Soc. 113, 3226 (1991), as shipped
+with pymatgen. O-H bonds are told from hydrogen bonds by their length.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from .vocabulary import AtomicStructure
+
+BOND_SOFTNESS_ANG = 0.37
+"""The universal parameter b of the bond-valence model, angstrom."""
+
+MIN_VALENCE_SHARE = 0.04
+"""A bond carries at least this share of the cation's charge."""
+
+MAX_HYDROGEN_BOND_ANG = {"O": 1.25, "N": 1.3, "F": 1.2, "Cl": 1.6, "S": 1.6}
+"""Longest X-H distance that still is a covalent bond, angstrom."""
+
+
+@dataclass(frozen=True)
+class Bond:
+    """A bond from atom ``i`` to the periodic image ``image`` of atom ``j``.
+
+    ``vector_ang`` points from i to j, shape (3,), angstrom; ``valence`` is the bond valence.
+    """
+
+    i: int
+    j: int
+    image: tuple[int, int, int]
+    vector_ang: NDArray[np.float64]
+    length_ang: float
+    valence: float
+
+
+@cache
+def _element_parameters(symbol: str) -> tuple[float, float]:
+    from pymatgen.analysis.bond_valence import BV_PARAMS
+    from pymatgen.core.periodic_table import Element
+
+    try:
+        entry = BV_PARAMS[Element(symbol)]
+    except (KeyError, ValueError) as error:
+        raise ValueError(f"no bond-valence parameters for element {symbol!r}; it cannot be bonded") from error
+    return float(entry["r"]), float(entry["c"])
+
+
+@cache
+def bond_valence_length(cation: str, anion: str) -> float:
+    """Length of a bond of valence one, angstrom (O'Keeffe and Brese 1991, equation 2)."""
+    (r1, c1), (r2, c2) = _element_parameters(cation), _element_parameters(anion)
+    return r1 + r2 - r1 * r2 * (np.sqrt(c1) - np.sqrt(c2)) ** 2 / (c1 * r1 + c2 * r2)
+
+
+def bond_valence(cation: str, anion: str, length_ang: float) -> float:
+    """Valence of a bond of the given length in angstrom."""
+    return float(np.exp((bond_valence_length(cation, anion) - length_ang) / BOND_SOFTNESS_ANG))
+
+
+def max_bond_length(cation: str, anion: str, charge: float) -> float:
+    """Longest distance in angstrom at which the pair counts as bonded."""
+    if cation == "H" and anion in MAX_HYDROGEN_BOND_ANG:
+        return MAX_HYDROGEN_BOND_ANG[anion]
+    return bond_valence_length(cation, anion) - BOND_SOFTNESS_ANG * float(np.log(MIN_VALENCE_SHARE * charge))
+
+
+def find_bonds(structure: AtomicStructure) -> tuple[tuple[Bond, ...], ...]:
+    """Cation-anion bonds of every atom, each bond listed from both of its ends.
+
+    Returns
+    -------
+    One tuple of bonds per atom, sorted by length.
+    """
+    from ase.neighborlist import primitive_neighbor_list
+
+    elements, charges = structure.elements, structure.oxidation_states
+    cations = {(e, q) for e, q in zip(elements, charges, strict=True) if q > 0}
+    anions = {e for e, q in zip(elements, charges, strict=True) if q < 0}
+    limits = {(c, a, q): max_bond_length(c, a, q) for c, q in cations for a in anions}
+    found: list[list[Bond]] = [[] for _ in elements]
+    if limits:
+        centres, others, vectors, lengths, images = primitive_neighbor_list(
+            "ijDdS", structure.periodic, structure.lattice, structure.cart_coords, max(limits.values())
+        )
+        for i, j, vector, length, image in zip(centres, others, vectors, lengths, images, strict=True):
+            cation, anion = (i, j) if charges[i] > 0 else (j, i)
+            if not charges[cation] > 0 > charges[anion]:
+                continue
+            key = (elements[cation], elements[anion], charges[cation])
+            if length <= limits[key]:
+                valence = bond_valence(key[0], key[1], float(length))
+                shift = (int(image[0]), int(image[1]), int(image[2]))
+                found[i].append(Bond(int(i), int(j), shift, vector, float(length), valence))
+    return tuple(tuple(sorted(bonds, key=lambda bond: bond.length_ang)) for bonds in found)
+
+
+def coordination_numbers(structure: AtomicStructure) -> NDArray[np.int64]:
+    """Number of cation-anion bonds of every atom, shape (n,)."""
+    return np.array([len(bonds) for bonds in find_bonds(structure)])
+
+
+def usual_coordination(bulk: AtomicStructure) -> dict[str, int]:
+    """Most frequent coordination number of every element in a bulk crystal."""
+    numbers = coordination_numbers(bulk)
+    return {
+        element: Counter(int(n) for e, n in zip(bulk.elements, numbers, strict=True) if e == element).most_common(1)[0][
+            0
+        ]
+        for element in dict.fromkeys(bulk.elements)
+    }
+
+
+def closest_pair(structure: AtomicStructure) -> tuple[int, int, float]:
+    """Indices and distance in angstrom of the two closest atoms, relative to the sum of their covalent radii.
+
+    The pair with the smallest ratio of distance to radii is returned, so that O-H does not hide a clash.
+    """
+    from ase.data import atomic_numbers, covalent_radii
+    from ase.neighborlist import primitive_neighbor_list
+
+    radii = np.array([covalent_radii[atomic_numbers[e]] for e in structure.elements])
+    centres, others, lengths = primitive_neighbor_list(
+        "ijd",
+        structure.periodic,
+        structure.lattice,
+        structure.cart_coords,
+        2.0 * float(radii.max()),
+        self_interaction=False,
+    )
+    if len(lengths) == 0:
+        return 0, 0, float("inf")
+    worst = int(np.argmin(np.asarray(lengths) / (radii[centres] + radii[others])))
+    return int(centres[worst]), int(others[worst]), float(lengths[worst])
+
+
+def unit_is_whole(structure: AtomicStructure, centre: str, ligand: str, n_ligands: int) -> bool:
+    """Whether every ``centre`` atom has exactly ``n_ligands`` bonds to ``ligand`` atoms."""
+    bonds: Sequence[tuple[Bond, ...]] = find_bonds(structure)
+    return all(
+        sum(structure.elements[bond.j] == ligand for bond in bonds[i]) == n_ligands
+        for i, element in enumerate(structure.elements)
+        if element == centre
+    )

@@ -1,0 +1,258 @@
+"""The words of a structure: frozen, validated models with a JSON round trip.
+
+Everything that passes between the folders of the project is one of the models here or in
+``surfshift.analysis.vocabulary``; nothing else crosses.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, model_validator
+
+if TYPE_CHECKING:
+    from ase import Atoms
+    from numpy.typing import NDArray
+    from pymatgen.core.structure import Structure
+
+Vector3 = tuple[float, float, float]
+Tensor3 = tuple[Vector3, Vector3, Vector3]
+
+
+def as_tensor3(array: NDArray[np.float64] | list[list[float]]) -> Tensor3:
+    """Nested tuple of a (3, 3) array, the form in which tensors are stored."""
+    rows = np.asarray(array, dtype=float)
+    if rows.shape != (3, 3):
+        raise ValueError(f"a tensor needs shape (3, 3), got {rows.shape}")
+    (a, b, c), (d, e, f), (g, h, i) = rows.tolist()
+    return ((a, b, c), (d, e, f), (g, h, i))
+
+
+class Frozen(BaseModel):
+    """Base of every model: immutable, no unknown keys, finite numbers only."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Region(StrEnum):
+    """Where in a candidate an atom sits."""
+
+    BULK = "bulk"
+    SUBSURFACE = "subsurface"
+    SURFACE = "surface"
+    ADSORBATE = "adsorbate"
+
+
+class Grade(StrEnum):
+    """How well a literature fact is supported."""
+
+    VERIFIED = "verified"
+    RECALLED = "recalled"
+    MODEL = "model"
+
+
+class AtomicStructure(Frozen):
+    """A fully occupied structure with oxidation states.
+
+    Attributes
+    ----------
+    lattice_ang
+        Lattice vectors as rows, angstrom.
+    elements, frac_coords, oxidation_states
+        One entry per atom, in the same order; oxidation states in units of e.
+    periodic
+        Whether the structure repeats along each lattice vector; a slab has vacuum along the third.
+    """
+
+    lattice_ang: Tensor3
+    elements: tuple[str, ...]
+    frac_coords: tuple[Vector3, ...]
+    oxidation_states: tuple[float, ...]
+    periodic: tuple[bool, bool, bool] = (True, True, True)
+
+    @model_validator(mode="after")
+    def _lengths_agree(self) -> Self:
+        counts = {len(self.elements), len(self.frac_coords), len(self.oxidation_states)}
+        if len(counts) != 1 or not self.elements:
+            raise ValueError(
+                f"{len(self.elements)} elements, {len(self.frac_coords)} positions and "
+                f"{len(self.oxidation_states)} oxidation states were given; they must be equally many and not zero"
+            )
+        return self
+
+    def __len__(self) -> int:
+        return len(self.elements)
+
+    @property
+    def lattice(self) -> NDArray[np.float64]:
+        """Lattice vectors as rows, shape (3, 3), angstrom."""
+        return np.array(self.lattice_ang)
+
+    @property
+    def cart_coords(self) -> NDArray[np.float64]:
+        """Cartesian positions, shape (n, 3), angstrom."""
+        return np.array(self.frac_coords) @ self.lattice
+
+    @property
+    def formula(self) -> str:
+        """Reduced formula."""
+        return str(self.to_pymatgen().composition.reduced_formula)
+
+    @property
+    def total_charge(self) -> float:
+        """Sum of the oxidation states, e."""
+        return float(sum(self.oxidation_states))
+
+    @property
+    def content_id(self) -> str:
+        """Hash of cell, elements and positions, stable to rounding at 1e-5 angstrom."""
+        return content_hash(
+            {
+                "lattice": np.round(self.lattice, 5).tolist(),
+                "elements": self.elements,
+                "positions": (np.round(np.array(self.frac_coords) % 1.0, 6) % 1.0).tolist(),
+                "periodic": self.periodic,
+            }
+        )
+
+    def to_pymatgen(self) -> Structure:
+        """The same structure in pymatgen, species decorated with oxidation states."""
+        from pymatgen.core.lattice import Lattice
+        from pymatgen.core.periodic_table import Species
+        from pymatgen.core.structure import Structure
+
+        species = [Species(el, q) for el, q in zip(self.elements, self.oxidation_states, strict=True)]
+        return Structure(Lattice(self.lattice, pbc=self.periodic), species, np.array(self.frac_coords))
+
+    def to_ase(self) -> Atoms:
+        """The same structure in ase; oxidation states become initial charges."""
+        from ase import Atoms
+
+        atoms = Atoms(
+            list(self.elements), scaled_positions=np.array(self.frac_coords), cell=self.lattice, pbc=self.periodic
+        )
+        atoms.set_initial_charges(list(self.oxidation_states))
+        return atoms
+
+    @classmethod
+    def from_pymatgen(cls, structure: Structure, *, periodic: tuple[bool, bool, bool] = (True, True, True)) -> Self:
+        """Take over an ordered pymatgen structure whose species carry oxidation states.
+
+        Raises
+        ------
+        ValueError
+            If a site is disordered or has no oxidation state.
+        """
+        if not structure.is_ordered:
+            raise ValueError("the structure has partial occupancies; order it first")
+        states = [getattr(site.specie, "oxi_state", None) for site in structure]
+        missing = sorted({site.specie.symbol for site, q in zip(structure, states, strict=True) if q is None})
+        if missing:
+            raise ValueError(f"no oxidation state for {', '.join(missing)}; add oxidation states to the structure")
+        return cls(
+            lattice_ang=as_tensor3(structure.lattice.matrix),
+            elements=tuple(site.specie.symbol for site in structure),
+            frac_coords=tuple((float(x), float(y), float(z)) for x, y, z in structure.frac_coords),
+            oxidation_states=tuple(float(q) for q in states if q is not None),
+            periodic=periodic,
+        )
+
+    def moved_to(self, cart_coords: NDArray[np.float64], lattice: NDArray[np.float64] | None = None) -> AtomicStructure:
+        """The same atoms at new Cartesian positions (n, 3) in angstrom, optionally in a new cell (3, 3)."""
+        cell = self.lattice if lattice is None else np.asarray(lattice, dtype=float)
+        frac = np.asarray(cart_coords, dtype=float) @ np.linalg.inv(cell)
+        moved = tuple((float(x), float(y), float(z)) for x, y, z in frac)
+        return self.model_copy(update={"lattice_ang": as_tensor3(cell), "frac_coords": moved})
+
+
+class CrystalSite(Frozen):
+    """One site of an asymmetric unit."""
+
+    label: str
+    element: str
+    xyz: Vector3
+    oxidation_state: float
+
+
+class Crystal(Frozen):
+    """A crystal of the library: published facts, not a built structure.
+
+    ``cell`` is a, b, c in angstrom and alpha, beta, gamma in degrees; ``formula_units`` is Z;
+    ``density_g_cm3`` is the published density the built structure is checked against.
+    """
+
+    name: str
+    formula: str
+    space_group: str
+    space_group_number: int
+    cell: tuple[float, float, float, float, float, float]
+    sites: tuple[CrystalSite, ...]
+    formula_units: int
+    density_g_cm3: float
+    source: str
+    grade: Grade
+    note: str = ""
+
+
+class Candidate(Frozen):
+    """A structure proposed for the sample: a bulk phase or one termination of one of its surfaces.
+
+    Attributes
+    ----------
+    name
+        Short and unique within a study, for example ``AlPO4_berlinite(001)-t0+2H2O``.
+    parent
+        Name of the crystal, or id of the candidate, that this one was made from.
+    miller, termination, decoration
+        Facet, label of the cut and what was added; ``None`` and ``""`` for a bulk.
+    regions
+        Region of every atom.
+    frozen_atoms
+        Indices of atoms that a relaxation must not move.
+    area_ang2
+        Area of one face, square angstrom; 0 for a bulk.
+    dipole_e_ang
+        Dipole along the surface normal from formal charges, e angstrom, of the unrelaxed structure.
+    n_undercoordinated
+        Number of atoms per cell with fewer neighbours than in the bulk.
+    notes
+        What a reader must know, for example that a polar cut was kept.
+    """
+
+    name: str
+    kind: Literal["bulk", "slab"]
+    structure: AtomicStructure
+    parent: str
+    miller: tuple[int, int, int] | None = None
+    termination: str = ""
+    decoration: str = ""
+    regions: tuple[Region, ...]
+    frozen_atoms: tuple[int, ...] = ()
+    area_ang2: float = 0.0
+    dipole_e_ang: float = 0.0
+    n_undercoordinated: int = 0
+    notes: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _regions_cover_atoms(self) -> Self:
+        if len(self.regions) != len(self.structure):
+            raise ValueError(
+                f"{len(self.regions)} regions for {len(self.structure)} atoms; one region per atom is needed"
+            )
+        if self.kind == "slab" and self.miller is None:
+            raise ValueError("a slab needs its Miller index")
+        return self
+
+    @property
+    def id(self) -> str:
+        """Content hash of the structure and its decoration: equal structures have equal ids."""
+        return content_hash({"structure": self.structure.content_id, "kind": self.kind, "frozen": self.frozen_atoms})
+
+
+def content_hash(payload: dict[str, Any]) -> str:
+    """First 16 hex digits of the SHA-256 of a JSON payload with sorted keys."""
+    return hashlib.sha256(json.dumps(payload, sort_keys=True, default=list).encode()).hexdigest()[:16]
