@@ -234,7 +234,8 @@ class Spectrum(Frozen):
     def _axis_matches(self) -> Self:
         if len(self.axis_ppm) != len(self.intensity) or len(self.axis_ppm) < 8:
             raise ValueError(
-                f"{len(self.axis_ppm)} axis points and {len(self.intensity)} intensities; equally many and at least 8 are needed"
+                f"{len(self.axis_ppm)} axis points and {len(self.intensity)} intensities; "
+                "equally many and at least 8 are needed"
             )
         if any(b <= a for a, b in zip(self.axis_ppm, self.axis_ppm[1:], strict=False)):
             raise ValueError("axis_ppm must ascend strictly; reverse the axis and the intensities together")

@@ -62,7 +62,7 @@ def _element_parameters(symbol: str) -> tuple[float, float]:
 def bond_valence_length(cation: str, anion: str) -> float:
     """Length of a bond of valence one, angstrom (O'Keeffe and Brese 1991, equation 2)."""
     (r1, c1), (r2, c2) = _element_parameters(cation), _element_parameters(anion)
-    return r1 + r2 - r1 * r2 * (np.sqrt(c1) - np.sqrt(c2)) ** 2 / (c1 * r1 + c2 * r2)
+    return float(r1 + r2 - r1 * r2 * (np.sqrt(c1) - np.sqrt(c2)) ** 2 / (c1 * r1 + c2 * r2))
 
 
 def bond_valence(cation: str, anion: str, length_ang: float) -> float:

@@ -59,7 +59,7 @@ def distinct_sites(
     import spglib
 
     numbers = [structure.elements.index(e) for e in structure.elements]
-    cell = (structure.lattice, np.array(structure.frac_coords), numbers)
+    cell = (structure.lattice_ang, structure.frac_coords, numbers)
     found = spglib.get_symmetry(cell, symprec=tolerance_ang)
     if found is None:
         raise ValueError(f"spglib found no symmetry for {structure.formula}; the cell or the positions are not valid")
