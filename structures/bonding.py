@@ -123,6 +123,14 @@ def usual_coordination(bulk: AtomicStructure) -> dict[str, int]:
     }
 
 
+@cache
+def covalent_distance(first: str, second: str) -> float:
+    """Sum of the covalent radii of two elements, angstrom."""
+    from ase.data import atomic_numbers, covalent_radii
+
+    return float(covalent_radii[atomic_numbers[first]] + covalent_radii[atomic_numbers[second]])
+
+
 def closest_pair(structure: AtomicStructure) -> tuple[int, int, float]:
     """Indices and distance in angstrom of the two closest atoms, relative to the sum of their covalent radii.
 
@@ -154,3 +162,49 @@ def unit_is_whole(structure: AtomicStructure, centre: str, ligand: str, n_ligand
         for i, element in enumerate(structure.elements)
         if element == centre
     )
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Atoms held together by their strongest bonds, such as a PO4 group.
+
+    ``offsets_ang`` are their Cartesian places from the first atom, shape (n, 3), without periodic jumps.
+    """
+
+    atoms: tuple[int, ...]
+    offsets_ang: NDArray[np.float64]
+
+
+def find_units(structure: AtomicStructure) -> tuple[Unit, ...]:
+    """Isolated groups that a cut must not break: PO4, P2O7, OH, CO3, AlCl4, YCl6 and the like.
+
+    A bond belongs to a unit when its strength, the cation's charge over its coordination number
+    (Pauling, J. Am. Chem. Soc. 51, 1010 (1929)), is at least half of the anion's charge: then the anion
+    belongs more to this cation than to all others together. P-O in AlPO4 has 1.25 of 2, Al-O 0.75 of 2.
+    Groups that run on through the crystal, such as the framework of SiO2, are no units.
+    """
+    bonds = find_bonds(structure)
+    charges = structure.oxidation_states
+    seen: set[int] = set()
+    units = []
+    for start in range(len(structure)):
+        if start in seen:
+            continue
+        places = {start: np.zeros(3)}
+        queue, endless = [start], False
+        while queue:
+            i = queue.pop()
+            for bond in bonds[i]:
+                cation, anion = (i, bond.j) if charges[i] > 0 else (bond.j, i)
+                if charges[cation] / len(bonds[cation]) < 0.5 * abs(charges[anion]) - 1e-6:
+                    continue
+                place = places[i] + bond.vector_ang
+                if bond.j not in places:
+                    places[bond.j] = place
+                    queue.append(bond.j)
+                elif np.linalg.norm(places[bond.j] - place) > 1e-3:
+                    endless = True
+        seen |= set(places)
+        if len(places) > 1 and not endless:
+            units.append(Unit(atoms=tuple(places), offsets_ang=np.array(list(places.values()))))
+    return tuple(units)

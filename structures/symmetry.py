@@ -37,6 +37,26 @@ class SiteOrbit(Frozen):
         return tuple(as_tensor3(np.array(r) @ tensor @ np.array(r).T) for r in self.rotations)
 
 
+def symmetry_operations(
+    structure: AtomicStructure, *, tolerance_ang: float = 0.01
+) -> tuple[tuple[NDArray[np.int64], NDArray[np.float64]], ...]:
+    """Rotations (3, 3) and translations (3,) of the space group, both for fractional coordinates as columns.
+
+    Raises
+    ------
+    ValueError
+        If spglib finds no symmetry at all, which means the structure is not a valid cell.
+    """
+    import spglib
+
+    numbers = [structure.elements.index(e) for e in structure.elements]
+    cell = (structure.lattice_ang, structure.frac_coords, numbers)
+    found = spglib.get_symmetry(cell, symprec=tolerance_ang)
+    if found is None:
+        raise ValueError(f"spglib found no symmetry for {structure.formula}; the cell or the positions are not valid")
+    return tuple(zip(found["rotations"], found["translations"], strict=True))
+
+
 def distinct_sites(
     structure: AtomicStructure, *, elements: Collection[str] | None = None, tolerance_ang: float = 0.01
 ) -> tuple[SiteOrbit, ...]:
@@ -56,13 +76,7 @@ def distinct_sites(
     ValueError
         If spglib finds no symmetry at all, which means the structure is not a valid cell.
     """
-    import spglib
-
-    numbers = [structure.elements.index(e) for e in structure.elements]
-    cell = (structure.lattice_ang, structure.frac_coords, numbers)
-    found = spglib.get_symmetry(cell, symprec=tolerance_ang)
-    if found is None:
-        raise ValueError(f"spglib found no symmetry for {structure.formula}; the cell or the positions are not valid")
+    operations = symmetry_operations(structure, tolerance_ang=tolerance_ang)
     lattice, inverse = structure.lattice.T, np.linalg.inv(structure.lattice.T)
     frac = np.array(structure.frac_coords)
     members: dict[int, dict[int, Tensor3]] = {}
@@ -71,7 +85,7 @@ def distinct_sites(
         if index in first_of or (elements is not None and element not in elements):
             continue
         members[index] = {}
-        for rotation, translation in zip(found["rotations"], found["translations"], strict=True):
+        for rotation, translation in operations:
             image = rotation @ frac[index] + translation
             delta = frac - image
             distances = np.linalg.norm((delta - np.round(delta)) @ structure.lattice, axis=1)

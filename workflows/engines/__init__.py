@@ -1,0 +1,1 @@
+"""NMR engines. ``cluster`` runs anywhere: GIAO-DFT on bond-valence-terminated clusters."""

@@ -1,0 +1,1 @@
+"""Protocols: the numbers of each engine, as YAML data."""

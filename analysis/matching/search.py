@@ -1,0 +1,309 @@
+"""Evidence of every explanation: subsets of the candidates, and the rival that something else is present."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from ...structures.errors import SurfshiftError
+from ..reference_fit import MixedMethodsError
+from ..vocabulary import PeakList, Spectrum
+from .peaks import PeakFit, fit_peaks
+from .populations import PopulationFit, area_data, fit_populations
+from .sites import SiteTable, site_table
+from .spectra import ShapeStore, SpectrumFit, fit_spectra, grid_of
+from .unknown import unknown_log_evidence
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from ..vocabulary import Measurement, PredictedSite, Reference
+    from .settings import MatchSettings
+
+
+class MatchError(SurfshiftError):
+    """Candidates, measurements and references that cannot be matched as given."""
+
+
+class SubsetFit(NamedTuple):
+    """One explanation with all its fits; ``members`` are positions in the problem's list of candidates."""
+
+    members: tuple[int, ...]
+    log_evidence: float
+    tables: dict[str, SiteTable]
+    peaks: dict[str, PeakFit]
+    spectra: dict[str, SpectrumFit]
+    populations: PopulationFit
+    fit_probability: float
+
+
+class Weighed(NamedTuple):
+    """An explanation with its posterior probability; ``fit`` is None for something that is not in the list."""
+
+    fit: SubsetFit | None
+    log_evidence: float
+    probability: float
+
+
+class Problem:
+    """A match to be solved: checked inputs, and fits of subsets that are made once.
+
+    Parameters
+    ----------
+    candidates
+        Predicted sites by candidate id.
+    measurements, references, settings
+        As for ``match``.
+
+    Raises
+    ------
+    MatchError
+        If nothing can be compared, or an id in ``always_present`` is unknown.
+    MixedMethodsError
+        If the references come from different methods.
+    """
+
+    def __init__(
+        self,
+        candidates: Mapping[str, Sequence[PredictedSite]],
+        measurements: Sequence[Measurement],
+        references: Mapping[str, Reference],
+        settings: MatchSettings,
+    ) -> None:
+        self.settings = settings
+        self.references = dict(references)
+        self.warnings: list[str] = []
+        self.ids = sorted(candidates)
+        self.sites = {key: tuple(candidates[key]) for key in self.ids}
+        self._check(measurements)
+        self.names = {key: self.sites[key][0].candidate_name if self.sites[key] else key for key in self.ids}
+        self.isotopes = sorted({m.isotope for m in self.measurements})
+        self.lists = {
+            n: [m for m in self.measurements if isinstance(m, PeakList) and m.isotope == n] for n in self.isotopes
+        }
+        self.spectra = {
+            n: [m for m in self.measurements if isinstance(m, Spectrum) and m.isotope == n] for n in self.isotopes
+        }
+        self.always = tuple(i for i, key in enumerate(self.ids) if key in settings.always_present)
+        self.others = tuple(i for i in range(len(self.ids)) if i not in self.always)
+        self.store = ShapeStore()
+        self._fits: dict[tuple[int, ...], SubsetFit] = {}
+        atoms = [
+            sum(site.multiplicity for site in self.sites[key] if site.isotope in self.isotopes) for key in self.ids
+        ]
+        self._atoms = [max(1, count) for count in atoms]
+
+    def _check(self, measurements: Sequence[Measurement]) -> None:
+        if not self.ids:
+            raise MatchError("no candidate was given; build and predict at least one")
+        if not measurements:
+            raise MatchError("no measurement was given; add a peak list or a spectrum to the study")
+        unknown = sorted(set(self.settings.always_present) - set(self.ids))
+        if unknown:
+            raise MatchError(f"always_present names {', '.join(unknown)}, which is no candidate id; known: {self.ids}")
+        methods = {reference.method.key for reference in self.references.values()}
+        if len(methods) > 1:
+            raise MixedMethodsError(
+                f"the references come from {len(methods)} methods ({'; '.join(sorted(methods))}); use one method for all"
+            )
+        predicted = {site.isotope for group in self.sites.values() for site in group}
+        self.measurements: list[Measurement] = []
+        for measurement in measurements:
+            if measurement.isotope not in self.references:
+                self.warnings.append(f"{measurement.name} was left out: there is no {measurement.isotope} reference")
+            elif measurement.isotope not in predicted:
+                self.warnings.append(
+                    f"{measurement.name} was left out: no candidate has a predicted {measurement.isotope} site"
+                )
+            else:
+                self.measurements.append(measurement)
+        if not self.measurements:
+            raise MatchError(
+                "no measurement can be compared with a candidate: measured "
+                f"{', '.join(sorted({m.isotope for m in measurements}))}, predicted {', '.join(sorted(predicted)) or 'nothing'}, "
+                f"references for {', '.join(sorted(self.references)) or 'nothing'}"
+            )
+        names = [m.name for m in self.measurements]
+        if len(set(names)) != len(names):
+            raise MatchError(f"measurements repeat a name: {', '.join(sorted(names))}; name each one differently")
+
+    def table(self, isotope: str, members: Sequence[int]) -> SiteTable:
+        """Sites of one isotope of a subset."""
+        return site_table(isotope, [self.sites[self.ids[i]] for i in members], self.references[isotope])
+
+    def shares(self, table: SiteTable, members: Sequence[int]) -> NDArray[np.float64]:
+        """Part of its candidate's atoms that each site holds, (n,)."""
+        atoms = np.array([self._atoms[i] for i in members], dtype=float)
+        return table.multiplicity / atoms[table.member] if len(table) else np.zeros(0)
+
+    def fit(self, extra: Iterable[int]) -> SubsetFit:
+        """Fit of the candidates always present together with ``extra``; made once."""
+        members = tuple(sorted({*self.always, *extra}))
+        if members not in self._fits:
+            self._fits[members] = self._fit(members)
+        return self._fits[members]
+
+    def _fit(self, members: tuple[int, ...]) -> SubsetFit:
+        log_evidence = 0.0
+        tables, peaks, spectra = {}, {}, {}
+        areas, amplitudes = [], []
+        for isotope in self.isotopes:
+            table = self.table(isotope, members)
+            shares = self.shares(table, members)
+            tables[isotope] = table
+            found = fit_peaks(table, self.lists[isotope], self.settings)
+            log_evidence += found.log_evidence
+            peaks[isotope] = found
+            start = 0
+            for peak_list in self.lists[isotope]:
+                data = area_data(table, peak_list, start, found, shares, self.settings)
+                start += len(peak_list.peaks)
+                if data:
+                    areas.append(data)
+            if self.spectra[isotope]:
+                shaped = fit_spectra(
+                    table,
+                    self.spectra[isotope],
+                    shares,
+                    (found.mean, found.covariance),
+                    self.settings,
+                    self.store,
+                    n_members=len(members),
+                )
+                spectra[isotope] = shaped
+                log_evidence += shaped.log_evidence
+                amplitudes += [
+                    estimate
+                    for spectrum, estimate in zip(self.spectra[isotope], shaped.amplitudes, strict=True)
+                    if not spectrum.experiment.is_surface_selective
+                ]
+        populations = fit_populations(len(members), areas, amplitudes, self.settings)
+        log_evidence += populations.log_evidence
+        return SubsetFit(
+            members,
+            log_evidence,
+            tables,
+            peaks,
+            spectra,
+            populations,
+            _fit_probability(list(peaks.values()), list(spectra.values()), self.settings.seed),
+        )
+
+    def unknown_log_evidence(self) -> float:
+        """Log evidence of the candidates always present together with something that is not in the list."""
+        total = 0.0
+        for isotope in self.isotopes:
+            table = self.table(isotope, self.always)
+            total += fit_peaks(table, self.lists[isotope], self.settings, unknown_allowed=True).log_evidence
+            for spectrum in self.spectra[isotope]:
+                grid = grid_of(spectrum, self.settings)
+                total += unknown_log_evidence(
+                    grid, self._known_columns(isotope, spectrum), self.settings.resolution_ppm(isotope)
+                )
+        return total
+
+    def _known_columns(self, isotope: str, spectrum: Spectrum) -> NDArray[np.float64]:
+        """Lines of the candidates always present as fitted alone, (p, m) on the fitted axis."""
+        from .spectra import curve_parts
+
+        grid = grid_of(spectrum, self.settings)
+        if not self.always:
+            return np.zeros((len(grid.axis), 0))
+        alone = self.fit(())
+        index = self.spectra[isotope].index(spectrum)
+        table = alone.tables[isotope]
+        reduced = spectrum.model_copy(
+            update={"axis_ppm": tuple(grid.axis.tolist()), "intensity": tuple(grid.intensity.tolist())}
+        )
+        _, parts = curve_parts(
+            table,
+            reduced,
+            index,
+            alone.spectra[isotope],
+            self.shares(table, self.always),
+            self.settings,
+            self.store,
+            len(self.always),
+        )
+        return parts.T
+
+    def weigh(self) -> list[Weighed]:
+        """All explanations tried, most probable first, with posterior probabilities that sum to 1."""
+        fits = self._search()
+        sizes = range(0 if self.always else 1, self._largest() + 1)
+        size_weight = {size: self.settings.size_ratio**size for size in sizes}
+        scale = (1.0 - self.settings.none_prior) / sum(size_weight.values())
+        scores: list[tuple[SubsetFit | None, float, float]] = []
+        for found in fits:
+            size = len(found.members) - len(self.always)
+            prior = scale * size_weight[size] / math.comb(len(self.others), size)
+            scores.append((found, found.log_evidence, found.log_evidence + math.log(prior)))
+        unknown = self.unknown_log_evidence()
+        scores.append((None, unknown, unknown + math.log(self.settings.none_prior)))
+        top = max(score for _, _, score in scores)
+        total = sum(math.exp(score - top) for _, _, score in scores)
+        weighed = [Weighed(found, evidence, math.exp(score - top) / total) for found, evidence, score in scores]
+        return sorted(weighed, key=lambda item: -item.probability)
+
+    def _largest(self) -> int:
+        return min(self.settings.max_members, len(self.others))
+
+    def _search(self) -> list[SubsetFit]:
+        """Fits of subsets: small ones all, larger ones grown from the best of one candidate fewer."""
+        layer = [self.fit(())] if self.always else [self.fit((i,)) for i in self.others]
+        tried = {found.members: found for found in layer}
+        start = 0 if self.always else 1
+        has_spectra = any(self.spectra.values())
+        is_small = len(self.others) <= self.settings.exhaustive_candidates
+        for size in range(start + 1, self._largest() + 1):
+            if is_small and (size == 1 or (size == 2 and not has_spectra)):
+                extras: Iterable[tuple[int, ...]] = itertools.combinations(self.others, size)
+            else:
+                parents = sorted(layer, key=lambda found: -found.log_evidence)[: self.settings.growth_width]
+                extras = {
+                    tuple(sorted({*(i for i in parent.members if i not in self.always), other}))
+                    for parent in parents
+                    for other in self.others
+                    if other not in parent.members
+                }
+            best_before = max(found.log_evidence for found in layer)
+            layer = [self.fit(extra) for extra in sorted(extras)]
+            tried.update({found.members: found for found in layer})
+            # nothing larger helps once the best extension explains the data clearly worse
+            if max(found.log_evidence for found in layer) < best_before - 3.0:
+                break
+        return [found for found in tried.values() if found.members]
+
+
+def _fit_probability(peaks: Sequence[PeakFit], spectra: Sequence[SpectrumFit], seed: int) -> float:
+    """Predictive p-value of an explanation: the least of several checks, corrected for their number.
+
+    The checks are the summed discrepancy of all peaks (its distribution with missed lines is sampled), the
+    worst single peak, and per spectrum the residual and the deviation of sites from their prior.
+    """
+    from scipy.stats import chi2
+
+    values: list[float] = []
+    n_data = sum(found.n_data for found in peaks)
+    if n_data:
+        rng = np.random.default_rng(seed)
+        draws = rng.chisquare(n_data, size=20000)
+        for found in peaks:
+            for probability, cost in found.missable:
+                draws += cost * (rng.random(len(draws)) < probability)
+        total = sum(found.discrepancy for found in peaks)
+        values.append((1.0 + float((draws >= total).sum())) / (1.0 + len(draws)))
+        n_peaks = sum(found.assignments.shape[1] for found in peaks)
+        single = (
+            min(float(chi2.sf(found.worst[0], found.worst[1])) for found in peaks if found.worst[1] > 0)
+            if any(found.worst[1] > 0 for found in peaks)
+            else 1.0
+        )
+        values.append(1.0 - (1.0 - single) ** n_peaks)
+    values += [float(chi2.sf(value, dof)) for found in spectra for value, dof in found.tests]
+    return min(1.0, min(values) * len(values)) if values else 1.0

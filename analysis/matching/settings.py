@@ -1,0 +1,105 @@
+"""Settings of a match: priors and tolerances, each with its meaning and unit."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from ...structures.vocabulary import Frozen
+from ..constants import isotope as nucleus_of
+
+SHIFT_RANGE_PPM = {"H": 20.0, "Li": 10.0, "O": 400.0, "F": 250.0, "Na": 80.0, "Al": 120.0, "Si": 100.0, "P": 120.0}
+"""Width of the range in which a line of an unknown compound may lie, ppm."""
+
+RESOLUTION_PPM = {"H": 0.6, "Li": 0.5, "O": 6.0, "F": 4.0, "Na": 4.0, "Al": 4.0, "Si": 2.0, "P": 2.0}
+"""Distance (one standard deviation) below which two lines would be listed as one peak, ppm."""
+
+
+class MatchSettings(Frozen):
+    """Priors and tolerances of a match.
+
+    Attributes
+    ----------
+    max_members
+        Largest number of candidates in one explanation, those always present not counted.
+    always_present
+        Ids of candidates that every explanation contains, for example the known bulk.
+    none_prior
+        Prior probability that the sample holds something that is not in the list.
+    size_ratio
+        Prior probability of an explanation with one more candidate, relative to one fewer.
+    identified_probability
+        Posterior probability above which one explanation counts as found.
+    min_fit_probability
+        Posterior predictive p-value below which even the best explanation is refused.
+    missed_probability
+        Probability that a fully visible line is not listed as a peak of its own.
+    unexplained_rate
+        Expected number of peaks per list that belong to none of the candidates present.
+    cq_range_mhz
+        Range in which the CQ of an unknown compound may lie, MHz.
+    cq_resolution_mhz, eta_model_error
+        Two lines closer in CQ would be listed as one; error of a computed eta.
+    area_error_fraction
+        Error of areas beside the given one: unequal excitation and relaxation.
+    area_outlier
+        Probability that the areas of a list say nothing, for example because lines were taken together wrongly.
+    cp_range_ang, trapdor_range_ang
+        Distance to 1H at which half the signal is seen under CP and TRAPDOR, angstrom.
+    invisible_width_ppm
+        Second-order width at which half of the lines are too broad to be listed, ppm.
+    model_error_fraction
+        Error of a simulated spectrum relative to its tallest point, beside the noise.
+    broadenings_ppm
+        Gaussian broadenings tried for spectra, ppm; empty: chosen from the window and the nucleus.
+    max_spectrum_points
+        Spectra with more points are averaged down to at most this many.
+    exhaustive_candidates
+        Up to this many candidates all subsets are tried on peak lists, otherwise the best are grown.
+    beam_width
+        Number of assignments of peaks to sites that are kept.
+    growth_width
+        Number of explanations that are extended when subsets are grown.
+    n_population_samples, seed
+        Random samples of the populations, drawn with a fixed seed.
+    """
+
+    max_members: int = Field(default=3, ge=1)
+    always_present: tuple[str, ...] = ()
+    none_prior: float = Field(default=0.2, gt=0, lt=1)
+    size_ratio: float = Field(default=0.2, gt=0, le=1)
+    identified_probability: float = Field(default=0.9, gt=0.5, lt=1)
+    min_fit_probability: float = Field(default=0.01, gt=0, lt=0.5)
+    missed_probability: float = Field(default=0.1, gt=0, lt=1)
+    unexplained_rate: float = Field(default=0.03, gt=0, lt=1)
+    cq_range_mhz: float = Field(default=15.0, gt=0)
+    cq_resolution_mhz: float = Field(default=0.7, gt=0)
+    eta_model_error: float = Field(default=0.15, gt=0)
+    area_error_fraction: float = Field(default=0.1, ge=0)
+    area_outlier: float = Field(default=0.05, gt=0, lt=1)
+    cp_range_ang: float = Field(default=4.0, gt=0)
+    trapdor_range_ang: float = Field(default=3.5, gt=0)
+    invisible_width_ppm: float = Field(default=80.0, gt=0)
+    model_error_fraction: float = Field(default=0.02, ge=0)
+    broadenings_ppm: tuple[float, ...] = ()
+    max_spectrum_points: int = Field(default=384, ge=64)
+    exhaustive_candidates: int = Field(default=12, ge=1)
+    beam_width: int = Field(default=24, ge=1)
+    growth_width: int = Field(default=5, ge=1)
+    n_population_samples: int = Field(default=2000, ge=200)
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _broadenings_positive(self) -> Self:
+        if any(width <= 0 for width in self.broadenings_ppm):
+            raise ValueError(f"broadenings_ppm must be above 0, got {self.broadenings_ppm}")
+        return self
+
+    def shift_range_ppm(self, isotope: str) -> float:
+        """Range of shifts of an isotope's unknown lines, ppm."""
+        return SHIFT_RANGE_PPM.get(nucleus_of(isotope).element, 300.0)
+
+    def resolution_ppm(self, isotope: str) -> float:
+        """Distance at which two lines of an isotope merge in a list, ppm."""
+        return RESOLUTION_PPM.get(nucleus_of(isotope).element, 4.0)

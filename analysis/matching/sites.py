@@ -1,0 +1,110 @@
+"""The sites of a subset of candidates as arrays, and what an experiment sees of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from ..constants import isotope as nucleus_of
+from ..constants import larmor_mhz
+from ..tensors import second_order_shift_ppm, second_order_width_ppm
+from ..vocabulary import Experiment
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from ..vocabulary import PeakList, PredictedSite, Reference, Spectrum
+    from .settings import MatchSettings
+
+
+class SiteTable(NamedTuple):
+    """Sites of one isotope, of one or more candidates, as arrays over the sites (n,).
+
+    ``offset_rows`` (n, 2) maps two standard-normal numbers of the reference to shift offsets in ppm: offsets are
+    shared by all sites of the isotope, and their covariance is that of the reference.
+    """
+
+    isotope: str
+    sites: tuple[PredictedSite, ...]
+    member: NDArray[np.int64]
+    delta: NDArray[np.float64]
+    delta_error: NDArray[np.float64]
+    cq: NDArray[np.float64]
+    cq_error: NDArray[np.float64]
+    eta: NDArray[np.float64]
+    multiplicity: NDArray[np.float64]
+    offset_rows: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.sites)
+
+
+def site_table(isotope: str, groups: Sequence[Sequence[PredictedSite]], reference: Reference) -> SiteTable:
+    """Table of the sites of one isotope; ``groups`` holds the sites of each member of a subset."""
+    pairs = [(m, site) for m, group in enumerate(groups) for site in group if site.isotope == isotope]
+    sites = tuple(site for _, site in pairs)
+    covariance = np.array(reference.covariance)
+    values, vectors = np.linalg.eigh(covariance)
+    factor = vectors * np.sqrt(np.clip(values, 0.0, None))
+    gradient = np.array([[site.sigma_iso_ppm, 1.0] for site in sites]).reshape(-1, 2)
+    return SiteTable(
+        isotope=isotope,
+        sites=sites,
+        member=np.array([m for m, _ in pairs], dtype=np.int64),
+        delta=np.array([site.delta_iso_ppm for site in sites]),
+        delta_error=np.array([site.delta_error_ppm for site in sites]),
+        cq=np.array([abs(site.cq_mhz) for site in sites]),
+        cq_error=np.array([max(site.cq_error_mhz, 1e-6) for site in sites]),
+        eta=np.array([site.eta_q for site in sites]),
+        multiplicity=np.array([float(site.multiplicity) for site in sites]),
+        offset_rows=gradient @ factor,
+    )
+
+
+def visibility(table: SiteTable, measurement: PeakList | Spectrum, settings: MatchSettings) -> NDArray[np.float64]:
+    """Share (n,) of each site's signal that an experiment sees, 0 to 1, line width left aside.
+
+    1 for one-pulse and echo. Under CP and TRAPDOR it falls with the distance r to 1H as 1 / (1 + (r / r0)^6), the
+    distance law of the dipolar coupling squared; 0 without hydrogen; 1H itself is always seen.
+    """
+    experiment = measurement.experiment
+    if not experiment.is_surface_selective or nucleus_of(table.isotope).element == "H":
+        return np.ones(len(table))
+    half = settings.cp_range_ang if experiment is Experiment.CP else settings.trapdor_range_ang
+    distance = np.array(
+        [np.inf if site.distance_to_h_ang is None else site.distance_to_h_ang for site in table.sites], dtype=float
+    )
+    result: NDArray[np.float64] = 1.0 / (1.0 + (distance / half) ** 6)
+    return result
+
+
+def listing_probability(
+    table: SiteTable, measurement: PeakList | Spectrum, settings: MatchSettings
+) -> NDArray[np.float64]:
+    """Probability (n,) that a site shows as a peak of its own if nothing overlaps it: visible, not too broad, not missed."""
+    nucleus = nucleus_of(table.isotope)
+    larmor = larmor_mhz(nucleus, measurement.field_tesla)
+    width = np.array(
+        [
+            second_order_width_ppm(
+                nucleus, cq_mhz=cq, eta=eta, larmor_mhz=larmor, is_spinning=measurement.mas_rate_hz > 0
+            )
+            for cq, eta in zip(table.cq, table.eta, strict=True)
+        ]
+    )
+    narrow = 1.0 / (1.0 + (width / settings.invisible_width_ppm) ** 4)
+    seen: NDArray[np.float64] = visibility(table, measurement, settings) * narrow
+    return seen * (1.0 - settings.missed_probability)
+
+
+def second_order_shifts(table: SiteTable, field_tesla: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Second-order shift (n,) in ppm of each site and its derivative with respect to CQ (n,) in ppm per MHz."""
+    nucleus = nucleus_of(table.isotope)
+    larmor = larmor_mhz(nucleus, field_tesla)
+    per_square = np.array(
+        [second_order_shift_ppm(nucleus, cq_mhz=1.0, eta=float(eta), larmor_mhz=larmor) for eta in table.eta]
+    )
+    return per_square * table.cq**2, 2.0 * per_square * table.cq

@@ -1,0 +1,63 @@
+from typing import Any
+
+import numpy as np
+import pytest
+from surfshift.workflows.engines.coulomb import CoulombFitting
+
+
+@pytest.fixture(scope="module")
+def methanol() -> Any:
+    from pyscf import dft, gto
+
+    geometry = "C 0.05 0.66 0; O 0.05 -0.76 0; H -0.98 1.03 0; H 0.54 1.06 0.89; H 0.54 1.06 -0.89; H -0.86 -1.06 0"
+    mean_field = dft.RKS(gto.M(atom=geometry, basis="6-31g*", verbose=0))
+    mean_field.xc = "pbe"
+    mean_field.kernel()
+    return mean_field
+
+
+def _fitting(mol: Any, max_memory_mb: int) -> CoulombFitting:
+    from pyscf import df
+
+    return CoulombFitting(mol, df.addons.make_auxmol(mol, "def2-universal-jkfit"), max_memory_mb=max_memory_mb)
+
+
+def test_matrix_equals_the_exact_one(methanol: Any) -> None:
+    density = methanol.make_rdm1()
+    exact = methanol.get_j(methanol.mol, density)
+    assert _fitting(methanol.mol, 500).get_j(methanol.mol, density) == pytest.approx(exact, abs=3e-4)
+
+
+def test_matrix_equals_the_library_s_own_density_fitting(methanol: Any) -> None:
+    from pyscf import dft
+
+    library = dft.RKS(methanol.mol).density_fit(auxbasis="def2-universal-jkfit")
+    density = methanol.make_rdm1()
+    expected = library.get_j(methanol.mol, density)
+    assert _fitting(methanol.mol, 500).get_j(methanol.mol, density) == pytest.approx(expected, abs=1e-8)
+
+
+def test_stored_and_recomputed_integrals_give_the_same(methanol: Any) -> None:
+    density = methanol.make_rdm1()
+    stored, recomputed = _fitting(methanol.mol, 500), _fitting(methanol.mol, 0)
+    assert stored.stored_mb > 0
+    assert recomputed.get_j(methanol.mol, density) == pytest.approx(stored.get_j(methanol.mol, density), abs=1e-12)
+
+
+def test_distant_atoms_are_left_out_without_loss() -> None:
+    from pyscf import dft, gto
+
+    mol = gto.M(atom="Ar 0 0 0; Ar 0 0 25", basis="pcSseg-2", verbose=0)
+    fitting = _fitting(mol, 100)
+    assert [pair.is_diagonal for pair in fitting._pairs] == [True, True]
+    density = dft.RKS(mol).get_init_guess()
+    assert fitting.get_j(mol, density) == pytest.approx(dft.RKS(mol).get_j(mol, density), abs=1e-3)
+
+
+def test_field_derivative_is_antisymmetric_and_vanishes_for_one_centre() -> None:
+    from pyscf import dft, gto
+
+    mol = gto.M(atom="Ne 0.3 -0.2 1", basis="6-31g*", verbose=0)
+    fitting = _fitting(mol, 100)
+    derivative = fitting.field_derivative(fitting.fit(dft.RKS(mol).get_init_guess()))
+    assert np.abs(derivative).max() < 1e-12

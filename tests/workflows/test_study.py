@@ -1,0 +1,164 @@
+"""The study file: what is accepted, and how every mistake is told."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from surfshift.workflows.study import StudyFile, load_study
+from surfshift.workflows.study_yaml import StudyError, dotted
+from surfshift.workflows.template import TEMPLATE, write_template
+
+SMALL = """\
+study: small
+crystal: AlPO4_berlinite
+candidates:
+  surfaces:
+    - miller: [0, 0, 1]
+      hydroxylation: [0, 0.5]
+nmr:
+  isotopes: [27Al, 31P]
+"""
+
+
+def study_file(folder: Path, text: str) -> Path:
+    path = folder / "study.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def problems(folder: Path, text: str) -> str:
+    with pytest.raises(StudyError) as caught:
+        load_study(study_file(folder, text))
+    return str(caught.value)
+
+
+def test_a_small_study_is_read_with_its_defaults(tmp_path: Path) -> None:
+    study = load_study(study_file(tmp_path, SMALL))
+    assert study.candidates.bulk
+    assert study.candidates.surfaces[0].miller == (0, 0, 1)
+    assert study.candidates.surfaces[0].hydroxylation == (0.0, 0.5)
+    assert study.nmr.elements == {"Al", "P"}
+    assert study.relax.model == "7net-l3i5"
+
+
+def test_json_round_trip(tmp_path: Path) -> None:
+    study = load_study(study_file(tmp_path, SMALL))
+    assert StudyFile.model_validate_json(study.model_dump_json()) == study
+
+
+def test_the_written_template_is_a_valid_study_with_the_stated_defaults(tmp_path: Path) -> None:
+    write_template(tmp_path / "study.yaml")
+    study = load_study(tmp_path / "study.yaml")
+    assert study.relax == StudyFile(study="x", crystal="y", nmr=study.nmr).relax
+    assert study.run == StudyFile(study="x", crystal="y", nmr=study.nmr).run
+    assert study.nmr.protocol == "fast"
+
+
+def test_the_template_never_overwrites(tmp_path: Path) -> None:
+    path = study_file(tmp_path, SMALL)
+    with pytest.raises(StudyError, match="exists and is not overwritten"):
+        write_template(path)
+    assert path.read_text(encoding="utf-8") == SMALL
+    assert TEMPLATE != SMALL
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("miller", "miler", "line 5, candidates.surfaces[0].miler: unknown key, did you mean 'miller'?"),
+        ("crystal", "cristal", "line 2, cristal: unknown key, did you mean 'crystal'?"),
+        ("nmr:", "nmr:\n  protocol: fats", "line 8, nmr.protocol"),
+        ("[0, 0, 1]", "[0, 0, 0]", "(0, 0, 0) is no facet"),
+        ("[0, 0.5]", "[0, 1.5]", "line 6, candidates.surfaces[0].hydroxylation[1]"),
+        ("31P", "P31", "line 8, nmr.isotopes[1]"),
+        ("31P", "27Al", "listed twice"),
+        ("study: small", "study: ../small", "line 1, study"),
+        ("study: small", "study: small\nstudy: twice", "line 2: the key study is given twice (first in line 1)"),
+        ("crystal: AlPO4_berlinite\n", "", "give either 'crystal: NAME' (library) or 'structure: FILE'"),
+        ("crystal:", "structure: x.cif\ncrystal:", "exactly one of them"),
+        ("crystal: AlPO4_berlinite", "structure: no.cif", "line 2, structure: the file"),
+        ("nmr:", "nmr:\n  sites: surface", None),
+        ("  surfaces:", "  bulk: false\n  surfaces:", None),
+        ("crystal: AlPO4_berlinite", "crystal: [", "this is not valid YAML"),
+        ("crystal: AlPO4_berlinite", "crystal: !!python/object:os.system {}", "this is not valid YAML"),
+    ],
+)
+def test_mistakes_are_told_with_place_and_line(tmp_path: Path, old: str, new: str, told: str | None) -> None:
+    text = SMALL.replace(old, new, 1)
+    assert text != SMALL
+    if told is None:
+        load_study(study_file(tmp_path, text))
+    else:
+        assert told in problems(tmp_path, text)
+
+
+def test_surface_sites_need_the_bulk_candidate(tmp_path: Path) -> None:
+    text = SMALL.replace("nmr:", "nmr:\n  sites: surface").replace("  surfaces:", "  bulk: false\n  surfaces:")
+    assert "set candidates.bulk: true" in problems(tmp_path, text)
+
+
+@pytest.mark.parametrize("text", ["", "just words", "- a\n- b", "1: 2"])
+def test_no_block_of_keys(tmp_path: Path, text: str) -> None:
+    assert "holds no study" in problems(tmp_path, text)
+
+
+def test_a_missing_study_file_says_how_to_get_one(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match="surfshift init"):
+        load_study(tmp_path / "none.yaml")
+
+
+def test_binary_content_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "study.yaml"
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(StudyError, match="cannot be read"):
+        load_study(path)
+
+
+def test_measured_files_must_exist_and_belong_to_a_computed_isotope(tmp_path: Path) -> None:
+    (tmp_path / "al.csv").write_text("delta_iso_ppm,delta_error_ppm\n40,1\n", encoding="utf-8")
+    measured = "measured:\n  - {{peaks: {file}, isotope: {isotope}, field_tesla: 9.4}}\n"
+    study = load_study(study_file(tmp_path, SMALL + measured.format(file="al.csv", isotope="27Al")))
+    assert study.measured[0].path == (tmp_path / "al.csv").resolve()
+    assert "line 10, measured[0].peaks: the file" in problems(
+        tmp_path, SMALL + measured.format(file="no.csv", isotope="27Al")
+    )
+    assert "1H is measured but not in nmr.isotopes" in problems(
+        tmp_path, SMALL + measured.format(file="al.csv", isotope="1H")
+    )
+    without_field = SMALL + "measured:\n  - {peaks: al.csv, isotope: 27Al}\n"
+    assert "measured[0].field_tesla: this key is required" in problems(tmp_path, without_field)
+
+
+def test_the_job_hash_counts_jobs_only(tmp_path: Path) -> None:
+    base = load_study(study_file(tmp_path, SMALL))
+    matching = load_study(study_file(tmp_path, SMALL + "matching: {max_members: 1}\nrun: {parallel_jobs: 1}\n"))
+    other = load_study(study_file(tmp_path, SMALL.replace("0.5", "1.0")))
+    assert base.job_hash == matching.job_hash
+    assert base.job_hash != other.job_hash
+
+
+def test_the_job_hash_follows_the_content_of_a_structure_file(tmp_path: Path) -> None:
+    text = SMALL.replace("crystal: AlPO4_berlinite", "structure: my.cif")
+    (tmp_path / "my.cif").write_text("one", encoding="utf-8")
+    first = load_study(study_file(tmp_path, text)).job_hash
+    (tmp_path / "my.cif").write_text("two", encoding="utf-8")
+    assert load_study(study_file(tmp_path, text)).job_hash != first
+
+
+KEYS = st.sampled_from(["study", "nmr", "candidates", "surfaces", "run", "measured"])
+LEAVES = st.none() | st.integers() | st.text("ab: []{}", max_size=5)
+
+
+@settings(max_examples=40)
+@given(st.recursive(LEAVES, lambda inner: st.lists(inner) | st.dictionaries(KEYS, inner)))
+def test_any_yaml_is_a_study_or_one_clear_error(tmp_path_factory: pytest.TempPathFactory, content: object) -> None:
+    path = study_file(tmp_path_factory.mktemp("any"), yaml.safe_dump(content))
+    with pytest.raises(StudyError) as caught:
+        load_study(path)
+    assert str(path) in str(caught.value)
+
+
+def test_dotted_places() -> None:
+    assert dotted(("candidates", "surfaces", 0, "miller")) == "candidates.surfaces[0].miller"

@@ -1,0 +1,147 @@
+"""From a study file to everything a run needs, checked before any job is submitted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..structures.errors import SurfshiftError, nearest
+from .study import StudyFile, element_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ..analysis.vocabulary import Measurement, Reference
+    from ..structures.vocabulary import AtomicStructure, Candidate
+
+
+class StudyContentError(SurfshiftError):
+    """A study file that is well formed but asks for something that does not exist."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Measured data and references of a study; ``notes`` say what will be missing and why."""
+
+    measurements: tuple[Measurement, ...]
+    references: dict[str, Reference]
+    notes: tuple[str, ...]
+
+
+def load_inputs(study: StudyFile) -> Inputs:
+    """Read every measured file and the reference of every isotope.
+
+    Raises
+    ------
+    SurfshiftError
+        If an isotope is unknown, the engine cannot compute it, a file is damaged, or a measured
+        isotope has no reference for the study's protocol.
+    """
+    from ..analysis.constants import isotope as nucleus_of
+    from ..analysis.measurements import read_peaks, read_spectrum
+    from ..analysis.references import load_reference
+    from .engines.cluster import check_target, method_of
+    from .engines.protocols import load_protocol
+
+    for isotope in study.nmr.isotopes:
+        nucleus_of(isotope)
+        check_target(element_of(isotope))
+    method = method_of(load_protocol(study.nmr.protocol))
+    measured_isotopes = {measured.isotope for measured in study.measured}
+    references, notes = {}, []
+    for isotope in study.nmr.isotopes:
+        try:
+            references[isotope] = load_reference(isotope, method)
+        except SurfshiftError as error:
+            if isotope in measured_isotopes:
+                raise
+            notes.append(f"{isotope}: tensors only, no shifts: {error}")
+    measurements = tuple(
+        (read_peaks if m.peaks else read_spectrum)(
+            m.path, m.isotope, m.field_tesla, mas_rate_hz=m.mas_rate_hz, experiment=m.experiment
+        )
+        for m in study.measured
+    )
+    return Inputs(measurements=measurements, references=references, notes=tuple(notes))
+
+
+def bulk_of(study: StudyFile) -> tuple[AtomicStructure, str]:
+    """The bulk structure of a study and its name."""
+    if study.crystal is not None:
+        from ..structures.library import build_crystal, load_crystal
+
+        return build_crystal(load_crystal(study.crystal)), study.crystal
+    from ..structures.importing import read_structure
+
+    assert study.structure is not None
+    return read_structure(study.structure), study.structure.stem
+
+
+def build_candidates(study: StudyFile) -> tuple[Candidate, ...]:
+    """All candidates of a study, each once.
+
+    Raises
+    ------
+    SurfshiftError
+        If a structure cannot be built, a kept termination does not exist, or no candidate holds an
+        element whose tensors are wanted.
+    """
+    from ..structures.enumeration import bulk_candidate, enumerate_surfaces
+
+    bulk, parent = bulk_of(study)
+    candidates = [bulk_candidate(bulk, name=parent)] if study.candidates.bulk else []
+    for surface in study.candidates.surfaces:
+        made = enumerate_surfaces(
+            bulk,
+            parent,
+            surface.miller,
+            thickness_ang=surface.thickness_ang,
+            vacuum_ang=surface.vacuum_ang,
+            hydroxylation=surface.hydroxylation,
+            max_atoms=surface.max_atoms,
+        )
+        candidates += _kept(made, surface.keep, surface.miller)
+    by_id = {candidate.id: candidate for candidate in candidates}
+    present = {element for candidate in by_id.values() for element in candidate.structure.elements}
+    absent = [isotope for isotope in study.nmr.isotopes if element_of(isotope) not in present]
+    if absent:
+        raise StudyContentError(
+            f"no candidate holds {', '.join(absent)} (nmr.isotopes); their elements are {', '.join(sorted(present))}"
+        )
+    always_present_ids(study, tuple(by_id.values()))
+    return tuple(by_id.values())
+
+
+def always_present_ids(study: StudyFile, candidates: Iterable[Candidate]) -> tuple[str, ...]:
+    """Ids of the candidates that ``matching.always_present`` names; ``bulk`` means every bulk candidate.
+
+    Raises
+    ------
+    StudyContentError
+        If a name belongs to no candidate.
+    """
+    known = list(candidates)
+    names = {candidate.name for candidate in known}
+    ids: list[str] = []
+    for name in study.matching.always_present:
+        chosen = [c.id for c in known if c.name == name or (name == "bulk" and c.kind == "bulk")]
+        if not chosen:
+            raise StudyContentError(
+                f"matching.always_present: there is no candidate {name!r}; {nearest(name, {*names, 'bulk'})}"
+            )
+        ids += chosen
+    return tuple(dict.fromkeys(ids))
+
+
+def _kept(
+    candidates: tuple[Candidate, ...], keep: tuple[str, ...] | None, miller: tuple[int, int, int]
+) -> list[Candidate]:
+    if keep is None:
+        return list(candidates)
+    labels = {candidate.termination for candidate in candidates}
+    for label in keep:
+        if label not in labels:
+            raise StudyContentError(
+                f"candidates.surfaces: the facet {miller} has no termination {label!r}; {nearest(label, labels)}"
+            )
+    return [candidate for candidate in candidates if candidate.termination in keep]

@@ -1,0 +1,194 @@
+"""The command line. Everything heavy is imported inside the commands, so that ``--help`` answers at once.
+
+Exit codes: 0 done, 1 some jobs failed (the report is written all the same), 2 bad input, 3 a problem of
+the machine, 130 stopped from outside. Every known error is one message on standard error.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from .study_run import Outcome
+
+EXIT_FAILED_JOBS = 1
+EXIT_BAD_INPUT = 2
+EXIT_ENVIRONMENT = 3
+EXIT_INTERRUPTED = 130
+
+app = typer.Typer(
+    help="Which surface or interphase is this? Candidate surfaces, their NMR tensors from DFT, and measured spectra, "
+    "weighed together.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+StudyArgument = Annotated[Path, typer.Argument(help="The study file.", metavar="STUDY")]
+FolderOption = Annotated[
+    Path | None, typer.Option("--folder", help="Run folder; NAME-run beside the study file without it.")
+]
+DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    return Console()
+
+
+def _say(text: str) -> None:
+    _console().print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _finish(outcome: Outcome) -> None:
+    """Print the verdict and what failed; the exit code says whether all jobs succeeded."""
+    result = outcome.result
+    if result.assignment is not None:
+        _say(f"\n{result.assignment.verdict.value}: {result.assignment.statement}")
+    else:
+        _say("\nno verdict: nothing was measured, or nothing measured could be matched")
+    _say(f"report: {outcome.report}")
+    if result.failures:
+        print(f"\n{len(result.failures)} problems:", file=sys.stderr)
+        for failure in result.failures:
+            print(f"  {failure}", file=sys.stderr)
+        raise typer.Exit(EXIT_FAILED_JOBS)
+
+
+@app.command()
+def run(
+    study: StudyArgument,
+    folder: FolderOption = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Move an earlier run aside and start over.")] = False,
+    debug: DebugOption = False,
+) -> None:
+    """Run a study from its file to its report; goes on where an earlier run of it stopped."""
+    del debug
+    from .progress import Progress
+    from .study import load_study
+    from .study_run import check_fits, go_on, move_aside, run_folder, start
+
+    settings = load_study(study)
+    place = run_folder(settings, study, folder)
+    if fresh and (aside := move_aside(place)) is not None:
+        _say(f"the earlier run is now in {aside}")
+    if place.is_submitted:
+        check_fits(place, settings)
+        _say(f"going on with the run in {place.path}")
+    else:
+        start(place, settings, study, say=_say)
+    _finish(go_on(place, settings, Progress(_console(), settings.study)))
+
+
+@app.command()
+def resume(
+    study: StudyArgument,
+    folder: FolderOption = None,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run failed jobs once more.")] = False,
+    debug: DebugOption = False,
+) -> None:
+    """Go on with a run that was stopped or killed; finished jobs are not repeated."""
+    del debug
+    from .progress import Progress
+    from .study import load_study
+    from .study_run import check_fits, go_on, run_folder
+
+    settings = load_study(study)
+    place = run_folder(settings, study, folder)
+    check_fits(place, settings)
+    _finish(go_on(place, settings, Progress(_console(), settings.study), retry_failed=retry_failed))
+
+
+@app.command()
+def status(study: StudyArgument, folder: FolderOption = None, debug: DebugOption = False) -> None:
+    """Show what is done, what runs and what is left."""
+    del debug
+    from rich.table import Table
+    from rich.text import Text
+
+    from .progress import clock, summary
+    from .queue.records import snapshot
+    from .study import load_study
+    from .study_run import run_folder
+
+    settings = load_study(study)
+    place = run_folder(settings, study, folder)
+    place.state()
+    now = snapshot(place.controller())
+    table = Table("job", "status", "time", "why it failed", box=None)
+    for job in now.jobs:
+        took = "" if job.seconds is None else clock(job.seconds)
+        table.add_row(Text(job.name), job.status.value, took, Text(job.reason.splitlines()[0] if job.reason else ""))
+    _console().print(table)
+    _say(summary(now))
+
+
+@app.command()
+def report(study: StudyArgument, folder: FolderOption = None, debug: DebugOption = False) -> None:
+    """Predict, match and report again from what is finished, without running a job."""
+    del debug
+    from .study import load_study
+    from .study_run import report_again, run_folder
+
+    settings = load_study(study)
+    _finish(report_again(run_folder(settings, study, folder), settings))
+
+
+@app.command()
+def init(
+    path: Annotated[Path, typer.Argument(help="Where to write it.", metavar="PATH")] = Path("study.yaml"),
+    debug: DebugOption = False,
+) -> None:
+    """Write a commented study file to start from."""
+    del debug
+    from .template import write_template
+
+    write_template(path)
+    _say(f"wrote {path}; edit it, then: surfshift run {path}")
+
+
+@app.command()
+def doctor(debug: DebugOption = False) -> None:
+    """Say what is installed, what is missing and what to do about it."""
+    del debug
+    from rich.table import Table
+    from rich.text import Text
+
+    from .doctor import examine
+
+    findings = examine()
+    table = Table("", "what", "found", "what to do", box=None)
+    for finding in findings:
+        table.add_row(finding.mark, finding.what, Text(finding.found), Text(finding.advice))
+    _console().print(table)
+    if any(finding.is_problem for finding in findings):
+        raise typer.Exit(EXIT_ENVIRONMENT)
+
+
+def main() -> None:
+    """Entry point of the ``surfshift`` command."""
+    try:
+        app(prog_name="surfshift")
+    except Exception as error:
+        sys.exit(_explain(error))
+
+
+def _explain(error: Exception) -> int:
+    """Print one message for an error and choose the exit code; a bug, or any error with ``--debug``, is raised."""
+    from ..structures.errors import SurfshiftError
+
+    if "--debug" in sys.argv or not isinstance(error, SurfshiftError | OSError | MemoryError):
+        raise error
+    from .queue.errors import EnvironmentProblemError, InterruptedRunError
+
+    print(f"surfshift: {error}", file=sys.stderr)
+    if isinstance(error, InterruptedRunError):
+        return EXIT_INTERRUPTED
+    return EXIT_ENVIRONMENT if isinstance(error, EnvironmentProblemError | OSError | MemoryError) else EXIT_BAD_INPUT

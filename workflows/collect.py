@@ -1,0 +1,171 @@
+"""From the queue's outputs to a result: predictions, verdict and report. No job is run here."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+from ..analysis.vocabulary import Relaxation, SiteTensors, StudyResult
+from ..structures.errors import SurfshiftError
+from .candidates import Inputs, always_present_ids
+from .files import write_atomically
+from .jobs import wanted_sites
+from .queue.records import JobStatus, Snapshot
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ..analysis.vocabulary import Assignment, PredictedSite
+    from ..structures.vocabulary import Candidate
+    from .queue.folder import RunFolder
+    from .study import StudyFile
+
+PACKAGES = (
+    "surfshift",
+    "pyscf",
+    "sevenn",
+    "torch",
+    "ase",
+    "pymatgen",
+    "spglib",
+    "mrsimulator",
+    "jobflow",
+    "jobflow-remote",
+)
+RESULT_FILE = "result.json"
+
+
+def versions() -> dict[str, str]:
+    """Versions of what a result depends on."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed as a package"
+    return found
+
+
+def start_state(study: StudyFile, study_path: Path) -> dict[str, Any]:
+    """What is written down when a study is submitted."""
+    return {
+        "study": study.study,
+        "job_hash": study.job_hash,
+        "study_sha256": hashlib.sha256(study_path.read_bytes()).hexdigest(),
+        "submitted": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": versions(),
+    }
+
+
+def outputs(run: RunFolder) -> tuple[tuple[Relaxation, ...], tuple[SiteTensors, ...]]:
+    """Every relaxation and every site that is finished, in the order of their jobs."""
+    from monty.json import MontyDecoder
+
+    controller = run.controller()
+    order = {d["uuid"]: int(d["db_id"]) for d in controller.jobs.find({"state": "COMPLETED"}, ["uuid", "db_id"])}
+    documents = [d for d in controller.jobstore.docs_store.query({}, ["uuid", "output"]) if d["uuid"] in order]
+    documents.sort(key=lambda document: order[document["uuid"]])
+    decoded = [MontyDecoder().process_decoded(document["output"]) for document in documents]
+    return (
+        tuple(output for output in decoded if isinstance(output, Relaxation)),
+        tuple(output for output in decoded if isinstance(output, SiteTensors)),
+    )
+
+
+def collect(run: RunFolder, study: StudyFile, inputs: Inputs, snapshot: Snapshot) -> StudyResult:
+    """Everything that the jobs of a run produced, predicted and matched.
+
+    A candidate with a missing site is shown but takes no part in the matching, because a missing site
+    would count against it; it is named in ``failures``.
+    """
+    relaxations, tensors = outputs(run)
+    failures = [f"{job.name}: {job.reason}" for job in snapshot.of(JobStatus.FAILED)]
+    failures += [f"{job.name}: could not start, a job before it failed" for job in snapshot.blocked]
+    if snapshot.is_active:
+        n_left = len(snapshot.jobs) - snapshot.count(JobStatus.DONE) - snapshot.count(JobStatus.FAILED)
+        failures.append(f"{n_left} jobs have not run yet; go on with 'surfshift resume'")
+    by_candidate: dict[str, tuple[SiteTensors, ...]] = {}
+    complete: list[Candidate] = []
+    for relaxation in relaxations:
+        candidate = relaxation.candidate
+        own = {t.atom_indices[0]: t for t in tensors if t.structure_id == candidate.structure.content_id}
+        by_candidate[candidate.id] = tuple(own[atom] for atom in sorted(own))
+        missing = [o for o in wanted_sites(candidate, study.nmr) if o.atom_indices[0] not in own]
+        if missing:
+            named = ", ".join(f"{orbit.element}{orbit.atom_indices[0]}" for orbit in missing)
+            failures.append(f"{candidate.name}: left out of the matching, its tensors of {named} are missing")
+        else:
+            complete.append(candidate)
+    sites = _predicted(relaxations, by_candidate, inputs)
+    return StudyResult(
+        name=study.study,
+        relaxations=relaxations,
+        tensors=by_candidate,
+        references=tuple(inputs.references.values()),
+        sites=sites,
+        measurements=inputs.measurements,
+        assignment=_matched(study, inputs, complete, sites, failures),
+        provenance=provenance(run, study, tensors, inputs),
+        failures=tuple(failures),
+    )
+
+
+def _predicted(
+    relaxations: tuple[Relaxation, ...], tensors: dict[str, tuple[SiteTensors, ...]], inputs: Inputs
+) -> tuple[PredictedSite, ...]:
+    from ..analysis.prediction import predict_sites
+
+    return tuple(
+        site
+        for relaxation in relaxations
+        for site in predict_sites(
+            relaxation.candidate, tensors[relaxation.candidate.id], inputs.references, tuple(inputs.references)
+        )
+    )
+
+
+def _matched(
+    study: StudyFile,
+    inputs: Inputs,
+    complete: list[Candidate],
+    sites: tuple[PredictedSite, ...],
+    failures: list[str],
+) -> Assignment | None:
+    if not inputs.measurements or not complete:
+        return None
+    from ..analysis.matching import match
+
+    predicted = {candidate.id: [s for s in sites if s.candidate_id == candidate.id] for candidate in complete}
+    try:
+        settings = study.matching.model_copy(update={"always_present": always_present_ids(study, complete)})
+        return match(predicted, inputs.measurements, inputs.references, settings)
+    except SurfshiftError as error:
+        failures.append(f"matching: {error}")
+        return None
+
+
+def provenance(run: RunFolder, study: StudyFile, tensors: tuple[SiteTensors, ...], inputs: Inputs) -> dict[str, str]:
+    """Versions, protocols and hashes of a result."""
+    state = run.state()
+    entries = {f"version of {name}": str(value) for name, value in state["versions"].items()}
+    entries["submitted"] = str(state["submitted"])
+    entries["study file, SHA-256 when submitted"] = str(state["study_sha256"])
+    entries["hash of everything that decides the jobs"] = study.job_hash
+    entries["relaxation"] = study.relax.model_dump_json()
+    for key in sorted({site.method.key for site in tensors}):
+        entries.setdefault("NMR method", key)
+    entries["processor time of all sites, s"] = f"{sum(site.cpu_seconds for site in tensors):.0f}"
+    for number, note in enumerate(inputs.notes, start=1):
+        entries[f"note {number}"] = note
+    return entries
+
+
+def write_results(run: RunFolder, result: StudyResult) -> Path:
+    """Write the result as JSON and the report; returns the report's page."""
+    from ..analysis.report import write_report
+
+    write_atomically(run.path / RESULT_FILE, result.model_dump_json(indent=1))
+    return write_report(result, run.report)

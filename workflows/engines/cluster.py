@@ -1,0 +1,176 @@
+"""The embedded NMR engine: shielding and EFG tensors of one site by GIAO-DFT on a capped cluster."""
+
+from __future__ import annotations
+
+import time
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...analysis.vocabulary import Method, SiteTensors
+from .coulomb import CoulombFitting
+from .errors import (
+    AsymmetricResponseError,
+    ScfNotConvergedError,
+    SmallGapError,
+    UnsupportedEnvironmentError,
+    UnsupportedTargetError,
+    WrongElectronCountError,
+)
+from .fragment import Cluster, cut_cluster
+from .giao import efg_tensor, shielding_tensor
+from .molecule import ClusterMolecule, build_molecule
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ...structures.symmetry import SiteOrbit
+    from ...structures.vocabulary import AtomicStructure
+    from .protocols import ClusterProtocol
+
+SUPPORTED_TARGETS = frozenset({"H", "Li", "O", "F", "Na", "Al", "Si", "P", "S", "Cl", "Ti"})
+"""Elements whose tensors the engine has been tried on."""
+
+HARTREE_EV = 27.211386245988
+
+
+def method_of(protocol: ClusterProtocol) -> Method:
+    """What identifies tensors computed with this protocol."""
+    return Method(
+        engine="cluster",
+        engine_version=f"pyscf {version('pyscf')}",
+        functional=protocol.functional,
+        protocol=protocol.name,
+        protocol_hash=protocol.hash,
+    )
+
+
+def check_target(element: str) -> None:
+    """Refuse an element that the engine cannot compute.
+
+    Raises
+    ------
+    UnsupportedTargetError
+        If the element is not in ``SUPPORTED_TARGETS``.
+    """
+    if element not in SUPPORTED_TARGETS:
+        raise UnsupportedTargetError(
+            f"{element} is not supported as a target of the cluster engine (supported: "
+            f"{', '.join(sorted(SUPPORTED_TARGETS))}); take its isotopes out of nmr.isotopes"
+        )
+
+
+def compute_site(
+    structure: AtomicStructure, orbit: SiteOrbit, protocol: ClusterProtocol, *, max_memory_mb: int = 3500
+) -> SiteTensors:
+    """Tensors of one symmetry-distinct site, expanded to its equivalents.
+
+    Parameters
+    ----------
+    structure
+        Bulk or slab, fully occupied, with oxidation states.
+    orbit
+        The site and its equivalents, from ``distinct_sites``.
+    protocol
+        Cluster size, bases, grids and thresholds.
+    max_memory_mb
+        Memory PySCF may use for the fitting integrals.
+
+    Raises
+    ------
+    EngineError
+        Any of the named refusals: unsupported target or environment, caps that cannot be balanced,
+        wrong electron count, no convergence, small gap, response without meaning.
+    """
+    check_target(orbit.element)
+    started = time.process_time()
+    cluster = cut_cluster(
+        structure, orbit.atom_indices[0], shells=protocol.shells, max_cap_rescaling=protocol.max_cap_rescaling
+    )
+    shielding, efg, checks = cluster_tensors(cluster, protocol, max_memory_mb=max_memory_mb)
+    return SiteTensors(
+        structure_id=structure.content_id,
+        element=orbit.element,
+        atom_indices=orbit.atom_indices,
+        shielding_ppm=orbit.expand(shielding),
+        efg_au=orbit.expand(efg),
+        method=method_of(protocol),
+        checks=checks,
+        cpu_seconds=time.process_time() - started,
+    )
+
+
+def cluster_tensors(
+    cluster: Cluster, protocol: ClusterProtocol, *, max_memory_mb: int = 3500
+) -> tuple[NDArray[np.float64], NDArray[np.float64], dict[str, float]]:
+    """Shielding (ppm) and EFG (atomic units) of a cluster's first atom, with the numbers that were checked."""
+    molecule = build_molecule(cluster, protocol)
+    started = time.process_time()
+    fitting = CoulombFitting(molecule.mol, molecule.auxiliary, max_memory_mb=max_memory_mb)
+    mean_field = solve_scf(molecule, fitting, protocol)
+    scf_seconds = time.process_time() - started
+    gap = _checked_gap(mean_field, protocol)
+    density = mean_field.make_rdm1()
+    shielding = shielding_tensor(mean_field, fitting, 0)
+    efg = efg_tensor(molecule.mol, density, 0)
+    if not (np.isfinite(shielding).all() and np.isfinite(efg).all()):
+        raise AsymmetricResponseError(
+            "the shielding or EFG tensor has entries that are not finite; report the structure"
+        )
+    checks = {
+        "gap_ev": gap,
+        "n_electrons": float(molecule.mol.nelectron),
+        "n_atoms": float(molecule.n_atoms),
+        "n_caps": float(len(cluster.cap_charges)),
+        "n_functions": float(molecule.mol.nao),
+        "cap_rescaling": cluster.cap_rescaling,
+        "scf_cycles": float(mean_field.cycles),
+        "scf_cpu_seconds": scf_seconds,
+        "nmr_cpu_seconds": time.process_time() - started - scf_seconds,
+    }
+    return shielding, efg, checks
+
+
+def solve_scf(molecule: ClusterMolecule, fitting: CoulombFitting, protocol: ClusterProtocol) -> Any:
+    """Converged restricted Kohn-Sham state with a density-fitted Coulomb term.
+
+    Raises
+    ------
+    ScfNotConvergedError, WrongElectronCountError, UnsupportedEnvironmentError
+    """
+    from pyscf import dft
+
+    mol = molecule.mol
+    mean_field = dft.RKS(mol)
+    if mean_field._numint.libxc.is_hybrid_xc(protocol.functional):
+        raise UnsupportedEnvironmentError(
+            f"functional {protocol.functional!r} is a hybrid; the cluster engine has "
+            "pure functionals only, for example pbe"
+        )
+    mean_field.get_j = fitting.get_j
+    mean_field.xc = protocol.functional
+    mean_field.grids.atom_grid = molecule.grids
+    mean_field.conv_tol = protocol.scf_tolerance_hartree
+    mean_field.max_cycle = protocol.max_scf_cycles
+    mean_field.kernel(molecule.guess)
+    if not mean_field.converged:
+        raise ScfNotConvergedError(
+            f"the SCF of {mol.natm} centres did not converge in {protocol.max_scf_cycles} cycles; raise "
+            "max_scf_cycles, or look at the structure: a relaxed one converges better"
+        )
+    count = float(np.einsum("ij,ji->", mean_field.make_rdm1(), mol.intor("int1e_ovlp")))
+    if abs(count - mol.nelectron) > 1e-4:
+        raise WrongElectronCountError(f"the density holds {count:.4f} electrons instead of {mol.nelectron}")
+    return mean_field
+
+
+def _checked_gap(mean_field: Any, protocol: ClusterProtocol) -> float:
+    energies, occupied = mean_field.mo_energy, mean_field.mo_occ > 0
+    gap = HARTREE_EV * float(energies[~occupied].min() - energies[occupied].max())
+    if gap < protocol.min_gap_ev:
+        raise SmallGapError(
+            f"the cluster's gap is {gap:.2f} eV, below {protocol.min_gap_ev} eV; its state is not the crystal's. "
+            "Check oxidation states and the surface's charge balance"
+        )
+    return gap

@@ -1,0 +1,81 @@
+"""The flows: dataclass makers from a candidate, and from a whole study, to jobs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from jobflow import Flow, Maker
+
+from .jobs import plan_sites, relax, site_tensors
+from .study import NmrSettings, RelaxSettings, element_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from jobflow import Job
+
+    from ..structures.symmetry import SiteOrbit
+    from ..structures.vocabulary import Candidate
+
+
+def _default_nmr() -> NmrSettings:
+    return NmrSettings(isotopes=("27Al", "31P"))
+
+
+@dataclass
+class RelaxMaker(Maker):
+    """Relax one candidate with SevenNet."""
+
+    name: str = "relax"
+    settings: RelaxSettings = field(default_factory=RelaxSettings)
+
+    def make(self, candidate: Candidate) -> Job:
+        """One job whose output is a ``Relaxation``."""
+        made: Job = relax(candidate, self.settings)
+        made.name = f"{self.name} {candidate.name}"
+        return made
+
+
+@dataclass
+class SiteMaker(Maker):
+    """Compute the tensors of one symmetry-distinct site."""
+
+    name: str = "nmr"
+    settings: NmrSettings = field(default_factory=_default_nmr)
+    max_memory_mb: int = 3500
+
+    def make(self, candidate: Candidate, orbit: SiteOrbit) -> Job:
+        """One job whose output is a ``SiteTensors``."""
+        made: Job = site_tensors(candidate.structure, orbit, self.settings.protocol, self.max_memory_mb)
+        isotope = next(i for i in self.settings.isotopes if element_of(i) == orbit.element)
+        made.name = f"{self.name} {isotope} {candidate.name} {orbit.element}{orbit.atom_indices[0]}"
+        return made
+
+
+@dataclass
+class CandidateMaker(Maker):
+    """Relax a candidate, find its symmetry-distinct sites, compute each in a job of its own."""
+
+    name: str = "candidate"
+    relax_maker: RelaxMaker = field(default_factory=RelaxMaker)
+    site_maker: SiteMaker = field(default_factory=SiteMaker)
+
+    def make(self, candidate: Candidate) -> Flow:
+        """A flow that grows by one job per site once the candidate is relaxed."""
+        relaxed = self.relax_maker.make(candidate)
+        planned = plan_sites(relaxed.output, self.site_maker.settings, self.site_maker.max_memory_mb)
+        planned.name = f"plan sites {candidate.name}"
+        return Flow([relaxed, planned], output=relaxed.output, name=f"{self.name} {candidate.name}")
+
+
+@dataclass
+class StudyMaker(Maker):
+    """All candidates of a study."""
+
+    name: str = "study"
+    candidate_maker: CandidateMaker = field(default_factory=CandidateMaker)
+
+    def make(self, candidates: Sequence[Candidate]) -> Flow:
+        """One flow of independent candidates; a failed one does not stop the others."""
+        return Flow([self.candidate_maker.make(candidate) for candidate in candidates], name=self.name)

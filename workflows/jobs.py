@@ -1,0 +1,56 @@
+"""The jobs: thin shells around pure functions, so that a queue can run these."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jobflow import Flow, Response, job
+
+from ..structures.vocabulary import AtomicStructure, Candidate, Region
+
+if TYPE_CHECKING:
+    from jobflow import Job
+
+    from ..analysis.vocabulary import Relaxation, SiteTensors
+    from ..structures.symmetry import SiteOrbit
+    from .study import NmrSettings, RelaxSettings
+
+
+@job
+def relax(candidate: Candidate, settings: RelaxSettings) -> Relaxation:
+    """Relax one candidate."""
+    from .relaxation import relax_candidate
+
+    return relax_candidate(candidate, settings)
+
+
+@job
+def site_tensors(structure: AtomicStructure, orbit: SiteOrbit, protocol: str, max_memory_mb: int) -> SiteTensors:
+    """Compute the tensors of one symmetry-distinct site."""
+    from .engines.cluster import compute_site
+    from .engines.protocols import load_protocol
+
+    return compute_site(structure, orbit, load_protocol(protocol), max_memory_mb=max_memory_mb)
+
+
+@job
+def plan_sites(relaxation: Relaxation, nmr: NmrSettings, max_memory_mb: int) -> Response[int]:
+    """Add one job for every symmetry-distinct site of a relaxed candidate; the output is their number."""
+    from .flows import SiteMaker
+
+    maker = SiteMaker(settings=nmr, max_memory_mb=max_memory_mb)
+    candidate = relaxation.candidate
+    jobs: list[Flow | Job] = [maker.make(candidate, orbit) for orbit in wanted_sites(candidate, nmr)]
+    if not jobs:
+        return Response(output=0)
+    return Response(output=len(jobs), addition=Flow(jobs, name=f"sites of {candidate.name}"))
+
+
+def wanted_sites(candidate: Candidate, nmr: NmrSettings) -> tuple[SiteOrbit, ...]:
+    """Symmetry-distinct sites of the wanted elements; without a slab's bulk region if so asked."""
+    from ..structures.symmetry import distinct_sites
+
+    orbits = distinct_sites(candidate.structure, elements=nmr.elements)
+    if candidate.kind == "bulk" or nmr.sites == "all":
+        return orbits
+    return tuple(orbit for orbit in orbits if any(candidate.regions[k] is not Region.BULK for k in orbit.atom_indices))

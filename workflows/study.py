@@ -1,0 +1,217 @@
+"""The study file: everything a run needs, typed, checked and refused early.
+
+A study file is YAML. Unknown keys are refused with the nearest valid one, each message names the
+place and the line, and relative paths count from the folder of the file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, field_validator, model_validator
+
+from ..analysis.matching.settings import MatchSettings
+from ..analysis.vocabulary import Experiment
+from ..structures.vocabulary import Frozen, content_hash
+from .study_yaml import Place, StudyError, explain, parse_yaml
+
+ISOTOPE_PATTERN = r"^[1-9]\d{0,2}[A-Z][a-z]?$"
+
+Isotope = Annotated[str, Field(pattern=ISOTOPE_PATTERN)]
+
+
+def _from_study_folder(path: Path | None, info: ValidationInfo) -> Path | None:
+    folder = (info.context or {}).get("folder")
+    return path if path is None or folder is None else (Path(folder) / path.expanduser()).resolve()
+
+
+StudyPath = Annotated[Path | None, AfterValidator(_from_study_folder)]
+
+
+def element_of(isotope: str) -> str:
+    """Chemical symbol of an isotope such as ``27Al``."""
+    return isotope.lstrip("0123456789")
+
+
+class SurfaceSettings(Frozen):
+    """One facet to cut and what to put on it.
+
+    ``hydroxylation`` are coverages: the share of undercoordinated sites that split a water molecule.
+    ``keep`` limits the terminations to those named; all are kept without it.
+    """
+
+    miller: tuple[int, int, int]
+    thickness_ang: float = Field(default=10.0, gt=0, le=100)
+    vacuum_ang: float = Field(default=12.0, ge=5, le=100)
+    hydroxylation: tuple[Annotated[float, Field(ge=0, le=1)], ...] = (0.0,)
+    max_atoms: int = Field(default=200, ge=1)
+    keep: tuple[str, ...] | None = Field(default=None, min_length=1)
+
+    @field_validator("miller")
+    @classmethod
+    def _is_a_facet(cls, miller: tuple[int, int, int]) -> tuple[int, int, int]:
+        if miller == (0, 0, 0):
+            raise ValueError("(0, 0, 0) is no facet; give three integers that are not all zero")
+        return miller
+
+
+class CandidateSettings(Frozen):
+    """Which candidates the study weighs against each other."""
+
+    bulk: bool = True
+    surfaces: tuple[SurfaceSettings, ...] = ()
+
+    @model_validator(mode="after")
+    def _not_empty(self) -> Self:
+        if not self.bulk and not self.surfaces:
+            raise ValueError("no candidate is left: set bulk to true or list at least one surface")
+        return self
+
+
+class RelaxSettings(Frozen):
+    """How candidates are relaxed.
+
+    In mode ``symmetric`` a slab relaxes on both faces and keeps its symmetry, so that equivalent sites
+    stay equivalent; in mode ``fixed-bottom`` the atoms that the candidate names as frozen do not move.
+    The bulk cell stays at the literature cell unless ``relax_bulk_cell`` is set.
+    """
+
+    model: Literal["7net-l3i5", "7net-0"] = "7net-l3i5"
+    fmax_ev_per_ang: float = Field(default=0.03, gt=0, le=1)
+    max_steps: int = Field(default=300, ge=1)
+    mode: Literal["symmetric", "fixed-bottom"] = "symmetric"
+    relax_bulk_cell: bool = False
+    relax_bulk_positions: bool = True
+
+
+class NmrSettings(Frozen):
+    """Which tensors are computed, and how.
+
+    With ``sites: surface`` a slab's atoms of the bulk region are skipped: the bulk candidate has them.
+    """
+
+    engine: Literal["cluster"] = "cluster"
+    protocol: Literal["fast", "balanced", "stringent"] = "fast"
+    isotopes: tuple[Isotope, ...] = Field(min_length=1)
+    sites: Literal["all", "surface"] = "all"
+
+    @field_validator("isotopes")
+    @classmethod
+    def _each_once(cls, isotopes: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(isotopes)) != len(isotopes):
+            raise ValueError("an isotope is listed twice; list each once")
+        return isotopes
+
+    @property
+    def elements(self) -> frozenset[str]:
+        """Chemical symbols of the isotopes."""
+        return frozenset(element_of(isotope) for isotope in self.isotopes)
+
+
+class MeasuredSettings(Frozen):
+    """One measured peak list (CSV) or spectrum (two-column text) and how it was taken."""
+
+    peaks: StudyPath = None
+    spectrum: StudyPath = None
+    isotope: Isotope
+    field_tesla: float = Field(gt=0, le=60)
+    mas_rate_hz: float = Field(default=0.0, ge=0)
+    experiment: Experiment = Experiment.ONE_PULSE
+
+    @model_validator(mode="after")
+    def _one_file(self) -> Self:
+        if (self.peaks is None) == (self.spectrum is None):
+            raise ValueError("give either 'peaks: FILE.csv' or 'spectrum: FILE.txt', exactly one of them")
+        return self
+
+    @property
+    def path(self) -> Path:
+        """The file, whichever kind it is."""
+        path = self.peaks or self.spectrum
+        assert path is not None
+        return path
+
+
+class RunSettings(Frozen):
+    """How much of this machine a run may use."""
+
+    parallel_jobs: int = Field(default=2, ge=1, le=256)
+    memory_gb: float = Field(default=8.0, gt=0.5)
+
+    @property
+    def memory_per_job_mb(self) -> int:
+        """Share of one job, megabyte; an eighth is left to the system and the runner."""
+        return int(self.memory_gb * 1000 * 0.875 / self.parallel_jobs)
+
+
+class StudyFile(Frozen):
+    """A whole study, from a crystal and measured data to a verdict."""
+
+    study: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    crystal: str | None = None
+    structure: StudyPath = None
+    candidates: CandidateSettings = CandidateSettings()
+    relax: RelaxSettings = RelaxSettings()
+    nmr: NmrSettings
+    measured: tuple[MeasuredSettings, ...] = ()
+    matching: MatchSettings = MatchSettings()
+    run: RunSettings = RunSettings()
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.crystal is None) == (self.structure is None):
+            raise ValueError("give either 'crystal: NAME' (library) or 'structure: FILE', exactly one of them")
+        return self
+
+    @model_validator(mode="after")
+    def _bulk_sites_are_somewhere(self) -> Self:
+        if self.nmr.sites == "surface" and not self.candidates.bulk:
+            raise ValueError("nmr.sites: surface leaves bulk sites to the bulk candidate; set candidates.bulk: true")
+        return self
+
+    @property
+    def job_hash(self) -> str:
+        """Hash of everything that decides which jobs run; measured data and matching are not part of it."""
+        payload = self.model_dump(mode="json", include={"crystal", "candidates", "relax", "nmr"})
+        if self.structure is not None:
+            payload["structure"] = hashlib.sha256(self.structure.read_bytes()).hexdigest()
+        return content_hash(payload)
+
+
+def load_study(path: str | Path) -> StudyFile:
+    """Read and check a study file.
+
+    Parameters
+    ----------
+    path
+        The YAML file.
+
+    Raises
+    ------
+    StudyError
+        If the file is missing, is no YAML, or has an unknown key, a wrong value or a missing file;
+        the message lists every problem with its place and line.
+    """
+    file = Path(path).expanduser()
+    data, lines = parse_yaml(file)
+    try:
+        study = StudyFile.model_validate(data, context={"folder": file.resolve().parent})
+    except ValidationError as error:
+        raise StudyError(explain(error, StudyFile, file, lines)) from error
+    named: dict[Place, Path | None] = {("structure",): study.structure}
+    named |= {("measured", k, "peaks" if m.peaks else "spectrum"): m.path for k, m in enumerate(study.measured)}
+    problems = [
+        f"{lines.place(place)}: the file {target} does not exist"
+        for place, target in named.items()
+        if target is not None and not target.is_file()
+    ]
+    problems += [
+        f"{lines.place(('measured', k, 'isotope'))}: {m.isotope} is measured but not in nmr.isotopes; add it there"
+        for k, m in enumerate(study.measured)
+        if m.isotope not in study.nmr.isotopes
+    ]
+    if problems:
+        raise StudyError("\n".join([f"{file} cannot be used:", *(f"  {problem}" for problem in problems)]))
+    return study
