@@ -89,19 +89,14 @@ def shape(
             f"a {isotope} line needs finite parameters, a field above 0 and a spinning rate of at least 0; got field "
             f"{field_tesla} T, rate {mas_rate_hz} Hz, zeta {zeta_csa_ppm} ppm, CQ {cq_mhz} MHz"
         )
-    return _shape(
-        isotope,
-        float(field_tesla),
-        float(mas_rate_hz),
-        round(zeta_csa_ppm, 3),
-        round(min(1.0, max(0.0, eta_csa)), 4),
-        round(abs(cq_mhz), 5),
-        round(min(1.0, max(0.0, eta_q)), 4),
-    )
+    csa = (round(zeta_csa_ppm, 3), round(min(1.0, max(0.0, eta_csa)), 4))
+    efg = (round(abs(cq_mhz), 5), round(min(1.0, max(0.0, eta_q)), 4))
+    return _shape(isotope, float(field_tesla), float(mas_rate_hz), csa, efg)
 
 
 @lru_cache(maxsize=4096)
-def _shape(isotope: str, field: float, rate: float, zeta: float, eta: float, cq: float, eta_q: float) -> Shape:
+def _shape(isotope: str, field: float, rate: float, csa: tuple[float, float], efg: tuple[float, float]) -> Shape:
+    (zeta, _), (cq, eta_q) = csa, efg
     nucleus = nucleus_of(isotope)
     larmor = larmor_mhz(nucleus, field)
     is_central = nucleus.is_half_integer_quadrupolar and cq > 0
@@ -118,9 +113,8 @@ def _shape(isotope: str, field: float, rate: float, zeta: float, eta: float, cq:
         half = 1.2 * static
     half = max(half, 1.0)
     count = int(min(_MAX_POINTS, max(256, 2 ** math.ceil(math.log2(2.0 * half / _RESOLUTION_PPM)))))
-    axis, density = _simulate(
-        isotope, field, rate if has_sidebands or rate_ppm == 0 else math.inf, (zeta, eta), (cq, eta_q), half, count
-    )
+    rate_used = rate if has_sidebands or rate_ppm == 0 else math.inf
+    axis, density = _simulate(isotope, field, rate_used, csa, efg, half_ppm=half, count=count)
     total = density.sum() * (axis[1] - axis[0])
     if not total > 0:
         raise LineShapeError(f"the {isotope} line with zeta {zeta} ppm and CQ {cq} MHz came out without intensity")
@@ -136,6 +130,7 @@ def _simulate(
     rate: float,
     csa: tuple[float, float],
     efg: tuple[float, float],
+    *,
     half_ppm: float,
     count: int,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -203,7 +198,7 @@ def broadened(unit: Shape, fwhm_ppm: float) -> Shape:
         axis, density = coarse, density / factor
     step = float(axis[1] - axis[0])
     reach = math.ceil(5.0 * sigma / step) + 1
-    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) * step / sigma) ** 2)
+    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1, dtype=float) * step / sigma) ** 2)
     kernel /= kernel.sum()
     wide = axis[0] + step * np.arange(-reach, len(axis) + reach)
     return Shape(wide, np.clip(fftconvolve(density, kernel, mode="full"), 0.0, None))

@@ -38,6 +38,9 @@ PRIOR_OBSERVATIONS = 4.0
 ROBUST_DOF = 5.0
 """Degrees of freedom of the Student weights that tame outliers when five or more compounds are fitted."""
 
+ROBUST_COMPOUNDS = 5
+"""Fewest compounds for which outliers are told apart from scatter."""
+
 
 class ReferenceFitError(SurfshiftError):
     """Compounds from which no reference can be fitted."""
@@ -127,17 +130,11 @@ def fit_reference(
     pivot = float(sigma.mean())
     typical = default_site_error_ppm(isotope) if site_error_ppm is None else site_error_ppm
 
-    grid = typical * np.geomspace(0.05, 20.0, 241)
-    log_weight = np.empty(len(grid))
-    lines = np.empty((len(grid), 2))
-    covariances = np.empty((len(grid), 2, 2))
-    for index, scatter in enumerate(grid):
-        log_likelihood, lines[index], covariances[index] = _fit_line(
-            sigma - pivot, delta, error, scatter, (slope_mean, slope_sd)
-        )
-        # density of the scale on a logarithmic grid
-        log_prior = -prior_observations * (math.log(scatter) + 0.5 * (typical / scatter) ** 2)
-        log_weight[index] = log_likelihood + log_prior
+    grid = typical * np.geomspace(0.05, 20.0, 61)
+    log_likelihood, lines, covariances = _fit_lines(sigma - pivot, delta, error, grid, (slope_mean, slope_sd))
+    # density of the scale on a logarithmic grid
+    log_prior = -prior_observations * (np.log(grid) + 0.5 * (typical / grid) ** 2)
+    log_weight = log_likelihood + log_prior
     weight = np.exp(log_weight - log_weight.max())
     weight /= weight.sum()
 
@@ -148,6 +145,8 @@ def fit_reference(
     to_intercept = np.array([[1.0, 0.0], [-pivot, 1.0]])
     covariance = to_intercept @ covariance @ to_intercept.T
     slope = float(line[0])
+    # the standard deviation of a Student distribution exceeds its scale
+    spread_of_scale = ROBUST_DOF / (ROBUST_DOF - 2.0) if _is_robust(delta) else 1.0
     (c00, c01), (_, c11) = covariance.tolist()
     return Reference(
         isotope=isotope,
@@ -156,7 +155,7 @@ def fit_reference(
         intercept_ppm=float(line[1] - slope * pivot),
         covariance=((c00, c01), (c01, c11)),
         sigma_mean_ppm=pivot,
-        site_error_ppm=float(math.sqrt(weight @ grid**2)),
+        site_error_ppm=math.sqrt(spread_of_scale * float(weight @ grid**2)),
         cq_error_fraction=cq_error_fraction,
         compounds=tuple(compounds),
         note=note or _note(len(compounds), slope_mean, slope_sd, typical),
@@ -164,41 +163,54 @@ def fit_reference(
 
 
 def _note(n_compounds: int, slope_mean: float, slope_sd: float, typical: float) -> str:
-    return f"{n_compounds} compound(s); prior slope {slope_mean:g} +/- {slope_sd:g}, prior site error about {typical:g} ppm"
+    return (
+        f"{n_compounds} compound(s); prior slope {slope_mean:g} +/- {slope_sd:g}, "
+        f"prior site error about {typical:g} ppm"
+    )
 
 
-def _fit_line(
+def _is_robust(shifts: NDArray[np.float64]) -> bool:
+    return len(shifts) >= ROBUST_COMPOUNDS
+
+
+def _fit_lines(
     x: NDArray[np.float64],
     y: NDArray[np.float64],
     error: NDArray[np.float64],
-    scatter: float,
+    scatter: NDArray[np.float64],
     slope_prior: tuple[float, float],
-) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
-    """Marginal log likelihood, (slope, value at x = 0) and their covariance for one site error."""
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Fit a line for each of g site errors: marginal log likelihood (g,), lines (g, 2), covariances (g, 2, 2).
+
+    A line is (slope, value at x = 0). Gaussian below ``ROBUST_COMPOUNDS`` compounds, where the marginal is exact;
+    Student's distribution above, with the marginal after Laplace.
+    """
     mean, sd = slope_prior
-    variance = error**2 + scatter**2
-    weights = np.ones_like(y)
-    design = np.stack([x, np.ones_like(x)], axis=1)
-    prior_precision = np.diag([1.0 / sd**2, 0.0])
-    for _ in range(30 if len(y) >= 5 else 1):
-        precision = design.T @ (design * (weights / variance)[:, None]) + prior_precision
-        line = np.linalg.solve(precision, design.T @ (weights * y / variance) + prior_precision @ [mean, 0.0])
-        residual = y - design @ line
-        if len(y) < 5:
+    variance = error[None, :] ** 2 + scatter[:, None] ** 2
+    weights = np.ones_like(variance)
+    precision = np.zeros((len(scatter), 2, 2))
+    right = np.zeros((len(scatter), 2))
+    for _ in range(50 if _is_robust(y) else 1):
+        inverse = weights / variance
+        precision[:, 0, 0] = inverse @ x**2 + 1.0 / sd**2
+        precision[:, 0, 1] = precision[:, 1, 0] = inverse @ x
+        precision[:, 1, 1] = inverse.sum(axis=1)
+        right[:, 0] = inverse @ (x * y) + mean / sd**2
+        right[:, 1] = inverse @ y
+        lines = np.asarray(np.linalg.solve(precision, right[:, :, None])[:, :, 0], dtype=float)
+        squares = (y - lines[:, :1] * x - lines[:, 1:]) ** 2 / variance
+        if not _is_robust(y):
             break
-        updated = (ROBUST_DOF + 1.0) / (ROBUST_DOF + residual**2 / variance)
-        if np.abs(updated - weights).max() < 1e-6:
-            break
+        updated = (ROBUST_DOF + 1.0) / (ROBUST_DOF + squares)
+        change = float(np.abs(updated - weights).max())
         weights = updated
-    covariance = np.linalg.inv(precision)
-    # Laplace: exact for the Gaussian case, the Student density at its mode otherwise
-    if len(y) < 5:
-        fit = -0.5 * float(np.sum(residual**2 / variance + np.log(variance)))
-    else:
-        tail = np.log1p(residual**2 / (ROBUST_DOF * variance))
-        fit = -0.5 * float(np.sum((ROBUST_DOF + 1.0) * tail + np.log(variance)))
-    fit += -0.5 * float((line[0] - mean) ** 2) / sd**2 + 0.5 * float(np.linalg.slogdet(covariance)[1])
-    return fit, line, covariance
+        if change < 1e-6:
+            break
+    covariances = np.asarray(np.linalg.inv(precision), dtype=float)
+    tail = (ROBUST_DOF + 1.0) * np.log1p(squares / ROBUST_DOF) if _is_robust(y) else squares
+    fit = -0.5 * (tail + np.log(variance)).sum(axis=1)
+    fit += 0.5 * np.linalg.slogdet(covariances)[1] - 0.5 * ((lines[:, 0] - mean) / sd) ** 2
+    return fit, lines, covariances
 
 
 def fitted_shift(reference: Reference, sigma_ppm: float) -> tuple[float, float]:

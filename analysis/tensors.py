@@ -90,6 +90,10 @@ def symmetric_part(tensor: TensorLike) -> NDArray[np.float64]:
     return 0.5 * (array + array.T)
 
 
+def _principal(tensor: TensorLike) -> NDArray[np.float64]:
+    return np.asarray(np.linalg.eigvalsh(symmetric_part(tensor)), dtype=float)
+
+
 def shift_tensor(shielding_ppm: TensorLike, *, slope: float, intercept_ppm: float) -> NDArray[np.float64]:
     """Chemical shift tensor (3, 3) in ppm from a shielding tensor in ppm: intercept on the diagonal + slope * sigma."""
     return intercept_ppm * np.eye(3) + slope * _checked(shielding_ppm)
@@ -114,12 +118,12 @@ def herzfeld_berger_from_values(principal_ppm: Sequence[float] | NDArray[np.floa
 
 def haeberlen(shift_ppm: TensorLike) -> HaeberlenShift:
     """Haeberlen parameters of the symmetric part of a (3, 3) shift tensor in ppm."""
-    return haeberlen_from_values(np.linalg.eigvalsh(symmetric_part(shift_ppm)))
+    return haeberlen_from_values(_principal(shift_ppm))
 
 
 def herzfeld_berger(shift_ppm: TensorLike) -> HerzfeldBergerShift:
     """Span and skew of the symmetric part of a (3, 3) shift tensor in ppm."""
-    return herzfeld_berger_from_values(np.linalg.eigvalsh(symmetric_part(shift_ppm)))
+    return herzfeld_berger_from_values(_principal(shift_ppm))
 
 
 def to_herzfeld_berger(shift: HaeberlenShift) -> HerzfeldBergerShift:

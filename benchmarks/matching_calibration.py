@@ -17,7 +17,6 @@ import time
 from collections import Counter
 
 import numpy as np
-
 from surfshift.analysis.matching import MatchSettings, match
 from surfshift.analysis.vocabulary import Assignment, Method, Peak, PeakList, PredictedSite, Reference, Verdict
 from surfshift.structures.vocabulary import Region
@@ -50,7 +49,9 @@ REFERENCES = {
 }
 
 
-def site(name: str, isotope: str, index: int, delta_ppm: float, cq_mhz: float = 0.0, *, count: int = 2) -> PredictedSite:
+def site(
+    name: str, isotope: str, index: int, delta_ppm: float, cq_mhz: float = 0.0, *, count: int = 2
+) -> PredictedSite:
     """One predicted site; the shielding follows from the reference."""
     ref = REFERENCES[isotope]
     return PredictedSite(
@@ -73,7 +74,10 @@ def site(name: str, isotope: str, index: int, delta_ppm: float, cq_mhz: float = 
 
 def candidate(name: str, rng: np.random.Generator) -> list[PredictedSite]:
     """A bulk-like line and two own lines on 31P and on 27Al."""
-    sites = [site(name, "31P", 0, -25.0 + rng.normal(0.0, 0.7)), site(name, "27Al", 10, 44.5 + rng.normal(0.0, 1.0), 4.1)]
+    sites = [
+        site(name, "31P", 0, -25.0 + rng.normal(0.0, 0.7)),
+        site(name, "27Al", 10, 44.5 + rng.normal(0.0, 1.0), 4.1),
+    ]
     for index in (1, 2):
         sites.append(site(name, "31P", index, rng.uniform(-38.0, 0.0)))
         sites.append(site(name, "27Al", 10 + index, rng.uniform(5.0, 75.0), rng.uniform(3.0, 8.0)))
@@ -112,7 +116,9 @@ def sample(parts: list[tuple[float, list[PredictedSite]]], rng: np.random.Genera
             if delta - last[0] < RESOLUTION_PPM:
                 total = last[2] + area
                 merged[-1] = [
-                    (last[0] * last[2] + delta * area) / total, (last[1] * last[2] + cq * area) / total, total
+                    (last[0] * last[2] + delta * area) / total,
+                    (last[1] * last[2] + cq * area) / total,
+                    total,
                 ]
             else:
                 merged.append([delta, cq, area])
@@ -129,7 +135,9 @@ def sample(parts: list[tuple[float, list[PredictedSite]]], rng: np.random.Genera
                     **quadrupolar,
                 )
             )
-        lists.append(PeakList(name=isotope, isotope=isotope, field_tesla=FIELD_TESLA, mas_rate_hz=12500.0, peaks=tuple(peaks)))
+        lists.append(
+            PeakList(name=isotope, isotope=isotope, field_tesla=FIELD_TESLA, mas_rate_hz=12500.0, peaks=tuple(peaks))
+        )
     return lists
 
 
@@ -177,9 +185,11 @@ def run(case: str, draws: int, *, seed: int = 1, n_candidates: int = 5) -> tuple
         seconds += time.perf_counter() - start
         counts[outcome(result, set(truth))] += 1
         if case in {"pair", "surface"}:
-            for population in result.populations:
-                if population.candidate_name in truth:
-                    covered.append(population.low <= truth[population.candidate_name] <= population.high)
+            covered += [
+                population.low <= truth[population.candidate_name] <= population.high
+                for population in result.populations
+                if population.candidate_name in truth
+            ]
     return counts, covered, seconds / draws
 
 

@@ -46,6 +46,12 @@ def load_inputs(study: StudyFile) -> Inputs:
     for isotope in study.nmr.isotopes:
         nucleus_of(isotope)
         check_target(element_of(isotope))
+    measurements = tuple(
+        (read_peaks if m.peaks else read_spectrum)(
+            m.path, m.isotope, m.field_tesla, mas_rate_hz=m.mas_rate_hz, experiment=m.experiment
+        )
+        for m in study.measured
+    )
     method = method_of(load_protocol(study.nmr.protocol))
     measured_isotopes = {measured.isotope for measured in study.measured}
     references, notes = {}, []
@@ -56,12 +62,6 @@ def load_inputs(study: StudyFile) -> Inputs:
             if isotope in measured_isotopes:
                 raise
             notes.append(f"{isotope}: tensors only, no shifts: {error}")
-    measurements = tuple(
-        (read_peaks if m.peaks else read_spectrum)(
-            m.path, m.isotope, m.field_tesla, mas_rate_hz=m.mas_rate_hz, experiment=m.experiment
-        )
-        for m in study.measured
-    )
     return Inputs(measurements=measurements, references=references, notes=tuple(notes))
 
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from ..analysis.vocabulary import Relaxation, SiteTensors, StudyResult
 from ..structures.errors import SurfshiftError
 from .candidates import Inputs, always_present_ids
-from .files import write_atomically
 from .jobs import wanted_sites
 from .queue.records import JobStatus, Snapshot
 
@@ -35,7 +34,6 @@ PACKAGES = (
     "jobflow",
     "jobflow-remote",
 )
-RESULT_FILE = "result.json"
 
 
 def versions() -> dict[str, str]:
@@ -164,8 +162,7 @@ def provenance(run: RunFolder, study: StudyFile, tensors: tuple[SiteTensors, ...
 
 
 def write_results(run: RunFolder, result: StudyResult) -> Path:
-    """Write the result as JSON and the report; returns the report's page."""
+    """Write the report, which holds the result as JSON too; returns its page."""
     from ..analysis.report import write_report
 
-    write_atomically(run.path / RESULT_FILE, result.model_dump_json(indent=1))
     return write_report(result, run.report)

@@ -6,7 +6,6 @@ import os
 import platform
 import shutil
 import sys
-from importlib import resources
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -88,11 +87,13 @@ def _package(name: str) -> Finding:
 
 def _weights() -> Finding:
     what = "SevenNet weights 7net-l3i5"
-    if find_spec("sevenn") is None:
+    package = find_spec("sevenn")  # found without importing it, which takes seconds
+    if package is None:
         return Finding(what=what, found="no sevenn", advice="pip install sevenn", is_problem=True)
-    folder = resources.files("sevenn").joinpath("pretrained_potentials").joinpath("SevenNet_l3i5")
-    files = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
-    weights = [name for name in files if name.endswith(".pth")]
+    folders = [
+        Path(place, "pretrained_potentials", "SevenNet_l3i5") for place in package.submodule_search_locations or ()
+    ]
+    weights = [file.name for folder in folders for file in folder.glob("*.pth")]
     if not weights:
         return Finding(
             what=what, found="not in the package", advice="pip install --force-reinstall sevenn", is_problem=True

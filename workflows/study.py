@@ -15,6 +15,7 @@ from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, fie
 from ..analysis.matching.settings import MatchSettings
 from ..analysis.vocabulary import Experiment
 from ..structures.vocabulary import Frozen, content_hash
+from .engines.protocols import load_protocol
 from .study_yaml import Place, StudyError, explain, parse_yaml
 
 ISOTOPE_PATTERN = r"^[1-9]\d{0,2}[A-Z][a-z]?$"
@@ -175,6 +176,7 @@ class StudyFile(Frozen):
     def job_hash(self) -> str:
         """Hash of everything that decides which jobs run; measured data and matching are not part of it."""
         payload = self.model_dump(mode="json", include={"crystal", "candidates", "relax", "nmr"})
+        payload["protocol"] = load_protocol(self.nmr.protocol).hash
         if self.structure is not None:
             payload["structure"] = hashlib.sha256(self.structure.read_bytes()).hexdigest()
         return content_hash(payload)

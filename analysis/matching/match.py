@@ -23,7 +23,7 @@ def match(
     """Which candidates, alone or mixed, explain the measurements, and how sure that is.
 
     Every subset of up to ``settings.max_members`` candidates is an explanation; its evidence comes from all peak lists
-    and spectra at once, with the reference's offset and slope, one shift error and one CQ error per site integrated out.
+    and spectra at once, with the reference's offset and slope, and a shift and a CQ error per site, integrated out.
     The rival is that something outside the list gives the signal. The result does not depend on the order of the
     candidates, and repeats exactly.
 

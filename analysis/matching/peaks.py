@@ -49,8 +49,6 @@ class PeakFit(NamedTuple):
         Largest discrepancy of one peak and the number of its values.
     missable
         (m, 2) probability and discrepancy of each line that may be missed, for the predictive check.
-    offset
-        Posterior mean (2,) of the reference's standard-normal offsets in the best assignment.
     mean, covariance
         Posterior of offsets, site errors and CQ errors in the best assignment: (2 + 2n,), (2 + 2n, 2 + 2n).
     """
@@ -62,7 +60,6 @@ class PeakFit(NamedTuple):
     n_data: int
     worst: tuple[float, int]
     missable: NDArray[np.float64]
-    offset: NDArray[np.float64]
     mean: NDArray[np.float64]
     covariance: NDArray[np.float64]
 
@@ -85,86 +82,99 @@ def fit_peaks(
     ``unknown_allowed`` is the hypothesis that something not in the list is present: the background then gives any
     number of peaks at no cost, and, if there are sites, each peak belongs to either with equal probability.
     """
-    n_sites = len(table)
-    dim = 2 + 2 * n_sites
-    mean = np.zeros((1, dim))
-    covariance = np.zeros((1, dim, dim))
-    covariance[0] = np.diag(np.concatenate([np.ones(2), table.delta_error**2, table.cq_error**2]))
-    log_weight = np.zeros(1)
-    discrepancy = np.zeros(1)
-    worst = np.zeros((1, 2))
-    assignments = np.zeros((1, 0), dtype=np.int64)
-    latent = np.stack(
-        [np.zeros(n_sites), np.ones(n_sites), 2 + np.arange(n_sites), 2 + n_sites + np.arange(n_sites)], 1
-    )
-    latent = latent.astype(np.int64)
-    n_data, missable = 0, []
-    log_share = math.log(0.5) if unknown_allowed and n_sites else 0.0
+    beam = _Beam(table, settings, unknown_allowed=unknown_allowed)
     for peak_list in lists:
-        listed = listing_probability(table, peak_list, settings)
-        log_listed = np.log(np.clip(listed, 1e-12, None))
-        observations = [_observation(table, peak, peak_list, settings) for peak in peak_list.peaks]
-        used = np.zeros((len(log_weight), n_sites), dtype=bool)
+        beam.take(peak_list)
+    return beam.result()
+
+
+class _Beam:
+    """The best assignments so far, each with its exact Gaussian posterior of the latents."""
+
+    def __init__(self, table: SiteTable, settings: MatchSettings, *, unknown_allowed: bool) -> None:
+        n = len(table)
+        self.table, self.settings, self.unknown_allowed = table, settings, unknown_allowed
+        self.latent = np.stack([np.zeros(n), np.ones(n), 2 + np.arange(n), 2 + n + np.arange(n)], 1).astype(np.int64)
+        start = np.concatenate([np.ones(2), table.delta_error**2, table.cq_error**2])
+        self.mean = np.zeros((1, len(start)))
+        self.covariance = np.diag(start)[None].copy()
+        self.log_weight = np.zeros(1)
+        self.discrepancy = np.zeros(1)
+        self.worst = np.zeros((1, 2))
+        self.assignments = np.zeros((1, 0), dtype=np.int64)
+        self.used = np.zeros((1, n), dtype=bool)
+        self.n_data = 0
+        self.missable: list[NDArray[np.float64]] = []
+        # known candidates and unknown compounds give a peak with equal probability
+        self.log_share = math.log(0.5) if unknown_allowed and n else 0.0
+
+    def take(self, peak_list: PeakList) -> None:
+        """Assign the peaks of one list, then count the sites that should have shown and did not."""
+        listed = listing_probability(self.table, peak_list, self.settings)
+        observations = [_observation(self.table, peak, peak_list, self.settings) for peak in peak_list.peaks]
+        self.used = np.zeros((len(self.log_weight), len(self.table)), dtype=bool)
         for observed in observations:
-            width = observed.variance.size
-            n_data += width
-            log_clutter = observed.log_background + (
-                log_share if unknown_allowed else math.log(settings.unexplained_rate)
-            )
-            gain, chi2, innovation_inverse, innovation = _innovations(observed, mean, covariance, latent)
-            score = np.where(used, -np.inf, log_weight[:, None] + log_listed + gain + log_share)
-            everything = np.concatenate([score, (log_weight + log_clutter)[:, None]], axis=1)
-            flat = np.argsort(everything, axis=None)[::-1][: settings.beam_width]
-            flat = flat[np.isfinite(everything.ravel()[flat])]
-            hypothesis, site = np.divmod(flat, n_sites + 1)
-            is_site = site < n_sites
-            # squared deviation at which the best site would lose the peak to the background
-            threshold = _threshold(observed, covariance[0], latent, log_listed, log_clutter)
-            step = np.where(is_site, 0.0, threshold)
-            chosen = np.flatnonzero(is_site)
-            step[chosen] = chi2[hypothesis[chosen], site[chosen]]
-            mean, covariance = mean[hypothesis].copy(), covariance[hypothesis].copy()
-            for row in chosen:
-                h, s = hypothesis[row], site[row]
-                h_rows = np.zeros((width, dim))
-                h_rows[:, latent[s]] = observed.rows[s]
-                cross = covariance[row] @ h_rows.T
-                gain_matrix = cross @ innovation_inverse[h, s]
-                mean[row] += gain_matrix @ innovation[h, s]
-                covariance[row] -= gain_matrix @ cross.T
-            log_weight = everything.ravel()[flat]
-            discrepancy = discrepancy[hypothesis] + step
-            worst = worst[hypothesis]
-            larger = step - width > worst[:, 0] - worst[:, 1]
-            worst = np.where(larger[:, None], np.stack([step, np.full(len(step), float(width))], 1), worst)
-            used = used[hypothesis].copy()
-            used[chosen, site[chosen]] = True
-            assigned = np.where(is_site, site, UNASSIGNED)
-            assignments = np.concatenate([assignments[hypothesis], assigned[:, None]], axis=1)
-        if n_sites:
-            hidden = _nearness(observations, mean, covariance, latent)
-            penalty = np.where(used, 0.0, np.log1p(-listed[None, :] * (1.0 - hidden)))
-            log_weight = log_weight + penalty.sum(axis=1)
-            discrepancy = discrepancy - 2.0 * penalty.sum(axis=1)
-            missable.append(np.stack([1.0 - listed, -2.0 * np.log1p(-listed)], axis=1))
-        if not unknown_allowed:
-            clutter_cost = -2.0 * math.log(settings.unexplained_rate)
-            missable.append(np.array([[settings.unexplained_rate, clutter_cost]]))
-    best = int(np.argmax(log_weight))
-    top = float(log_weight[best])
-    weights = np.exp(log_weight - top)
-    return PeakFit(
-        log_evidence=top + math.log(float(weights.sum())),
-        assignments=assignments,
-        weights=weights / weights.sum(),
-        discrepancy=float(discrepancy[best]),
-        n_data=n_data,
-        worst=(float(worst[best, 0]), int(worst[best, 1])),
-        missable=np.concatenate(missable) if missable else np.zeros((0, 2)),
-        offset=mean[best, :2].copy(),
-        mean=mean[best].copy(),
-        covariance=covariance[best].copy(),
-    )
+            self._assign(observed, np.log(np.clip(listed, 1e-12, None)))
+        if len(self.table):
+            hidden = _nearness(observations, self.mean, self.covariance, self.latent)
+            penalty = np.where(self.used, 0.0, np.log1p(-listed[None, :] * (1.0 - hidden))).sum(axis=1)
+            self.log_weight = self.log_weight + penalty
+            self.discrepancy = self.discrepancy - 2.0 * penalty
+            self.missable.append(np.stack([1.0 - listed, -2.0 * np.log1p(-listed)], axis=1))
+        if not self.unknown_allowed:
+            rate = self.settings.unexplained_rate
+            self.missable.append(np.array([[rate, -2.0 * math.log(rate)]]))
+
+    def _assign(self, observed: _Observation, log_listed: NDArray[np.float64]) -> None:
+        """Extend every assignment by every site and by the background; keep the best."""
+        n_sites, width = len(self.table), observed.variance.size
+        self.n_data += width
+        log_clutter = observed.log_background + (
+            self.log_share if self.unknown_allowed else math.log(self.settings.unexplained_rate)
+        )
+        gain, chi2, inverse, innovation = _innovations(observed, self.mean, self.covariance, self.latent)
+        score = np.where(self.used, -np.inf, self.log_weight[:, None] + log_listed + gain + self.log_share)
+        everything = np.concatenate([score, (self.log_weight + log_clutter)[:, None]], axis=1)
+        flat = np.argsort(everything, axis=None)[::-1][: self.settings.beam_width]
+        flat = flat[np.isfinite(everything.ravel()[flat])]
+        hypothesis, site = np.divmod(flat, n_sites + 1)
+        chosen = np.flatnonzero(site < n_sites)
+        step = np.full(len(flat), _threshold(observed, self.covariance[0], self.latent, log_listed, log_clutter))
+        step[chosen] = chi2[hypothesis[chosen], site[chosen]]
+        mean, covariance = self.mean[hypothesis].copy(), self.covariance[hypothesis].copy()
+        for row in chosen:
+            h, s = hypothesis[row], site[row]
+            cross = covariance[row][:, self.latent[s]] @ observed.rows[s].T
+            gain_matrix = cross @ inverse[h, s]
+            mean[row] += gain_matrix @ innovation[h, s]
+            covariance[row] -= gain_matrix @ cross.T
+        self.mean, self.covariance = mean, covariance
+        self.log_weight = everything.ravel()[flat]
+        self.discrepancy = self.discrepancy[hypothesis] + step
+        worst = self.worst[hypothesis]
+        larger = step - width > worst[:, 0] - worst[:, 1]
+        self.worst = np.where(larger[:, None], np.stack([step, np.full(len(step), float(width))], 1), worst)
+        self.used = self.used[hypothesis].copy()
+        self.used[chosen, site[chosen]] = True
+        assigned = np.where(site < n_sites, site, UNASSIGNED)
+        self.assignments = np.concatenate([self.assignments[hypothesis], assigned[:, None]], axis=1)
+
+    def result(self) -> PeakFit:
+        """Sum and posterior over the assignments kept, most probable first."""
+        order = np.argsort(-self.log_weight, kind="stable")
+        best, top = int(order[0]), float(self.log_weight[order[0]])
+        weights = np.exp(self.log_weight[order] - top)
+        return PeakFit(
+            log_evidence=top + math.log(float(weights.sum())),
+            assignments=self.assignments[order],
+            weights=weights / weights.sum(),
+            discrepancy=float(self.discrepancy[best]),
+            n_data=self.n_data,
+            worst=(float(self.worst[best, 0]), int(self.worst[best, 1])),
+            missable=np.concatenate(self.missable) if self.missable else np.zeros((0, 2)),
+            mean=self.mean[best].copy(),
+            covariance=self.covariance[best].copy(),
+        )
 
 
 def _observation(table: SiteTable, peak: Peak, peak_list: PeakList, settings: MatchSettings) -> _Observation:
@@ -225,7 +235,7 @@ def _innovations(
     """Log density (b, n), squared standardised innovation (b, n), inverse (b, n, r, r), innovation (b, n, r)."""
     innovation, spread = _predicted(observed, mean, covariance, latent)
     total = spread + np.diag(observed.variance)
-    inverse = np.linalg.inv(total)
+    inverse = np.asarray(np.linalg.inv(total), dtype=float)
     chi2 = np.einsum("bnr,bnrs,bns->bn", innovation, inverse, innovation)
     width = observed.variance.size
     density = -0.5 * (chi2 + np.linalg.slogdet(total)[1] + width * math.log(2.0 * math.pi))

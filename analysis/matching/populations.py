@@ -32,8 +32,8 @@ _MIN_ASSIGNMENT = 0.02
 class AreaData(NamedTuple):
     """Areas of one list under one assignment of its peaks.
 
-    ``expected`` (j, m) is the area per unit population, ``spread`` (j, m) the variance of it that comes from not knowing
-    under which peak a site without its own hides; ``area`` (j,) and ``error`` (j,) are measured; ``weight`` is the
+    ``expected`` (j, m) is the area per unit population, ``spread`` (j, m) its variance from not knowing under
+    which peak a site without its own hides; ``area`` (j,) and ``error`` (j,) are measured; ``weight`` is the
     probability of the assignment.
     """
 
@@ -62,8 +62,9 @@ class PopulationFit(NamedTuple):
 def area_data(
     table: SiteTable,
     peak_list: PeakList,
-    start: int,
     fit: PeakFit,
+    *,
+    start: int,
     shares: NDArray[np.float64],
     settings: MatchSettings,
 ) -> tuple[AreaData, ...]:
@@ -83,7 +84,18 @@ def area_data(
     weights = np.bincount(inverse.ravel(), fit.weights, len(kinds))
     order = [int(i) for i in np.argsort(weights)[::-1][:_MAX_ASSIGNMENTS] if weights[i] > _MIN_ASSIGNMENT]
     total = sum(float(weights[i]) for i in order)
-    found = [_areas_of(table, peak_list, kinds[i], float(weights[i]) / total, signal, closeness, listed) for i in order]
+    found = [
+        _areas_of(
+            table,
+            peak_list,
+            kinds[i],
+            weight=float(weights[i]) / total,
+            signal=signal,
+            closeness=closeness,
+            listed=listed,
+        )
+        for i in order
+    ]
     return tuple(data for data in found if data is not None)
 
 
@@ -91,6 +103,7 @@ def _areas_of(
     table: SiteTable,
     peak_list: PeakList,
     assignment: NDArray[np.int64],
+    *,
     weight: float,
     signal: NDArray[np.float64],
     closeness: NDArray[np.float64],
@@ -150,8 +163,8 @@ def fit_populations(
     """
     if n_members <= 1:
         ones = np.ones((1, max(n_members, 1)))
-        log_likelihood = float(_log_likelihood(ones, areas, amplitudes, settings)[0]) if n_members else 0.0
-        return PopulationFit(ones, np.ones(1), log_likelihood)
+        single = float(_log_likelihood(ones, areas, amplitudes, settings)[0]) if n_members else 0.0
+        return PopulationFit(ones, np.ones(1), single)
     rng = np.random.default_rng(settings.seed)
     count = settings.n_population_samples
     flat = rng.dirichlet(np.ones(n_members), size=count)
@@ -160,8 +173,7 @@ def fit_populations(
     samples, log_proposal = flat, np.zeros(count)
     log_flat = math.lgamma(n_members)
     for _ in range(3):
-        log_likelihood = _log_likelihood(samples, areas, amplitudes, settings)
-        log_weight = log_likelihood - log_proposal
+        log_weight = _log_likelihood(samples, areas, amplitudes, settings) - log_proposal
         weight = np.exp(log_weight - log_weight.max())
         weight /= weight.sum()
         if 1.0 / float(weight @ weight) > 0.25 * count:
@@ -175,8 +187,7 @@ def fit_populations(
         samples /= samples.sum(axis=1, keepdims=True)
         log_near = _log_dirichlet(samples, concentration * mean) - log_flat
         log_proposal = np.logaddexp(math.log(0.5), math.log(0.5) + log_near)
-    log_likelihood = _log_likelihood(samples, areas, amplitudes, settings)
-    log_weight = log_likelihood - log_proposal
+    log_weight = _log_likelihood(samples, areas, amplitudes, settings) - log_proposal
     top = float(log_weight.max())
     weight = np.exp(log_weight - top)
     return PopulationFit(samples, weight / weight.sum(), top + math.log(float(weight.mean())))

@@ -14,7 +14,7 @@ from ..vocabulary import PeakList, Spectrum
 from .peaks import PeakFit, fit_peaks
 from .populations import PopulationFit, area_data, fit_populations
 from .sites import SiteTable, site_table
-from .spectra import ShapeStore, SpectrumFit, fit_spectra, grid_of
+from .spectra import ShapeStore, SpectrumFit, curve_parts, fit_spectra, grid_of
 from .unknown import unknown_log_evidence
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ class Problem:
         methods = {reference.method.key for reference in self.references.values()}
         if len(methods) > 1:
             raise MixedMethodsError(
-                f"the references come from {len(methods)} methods ({'; '.join(sorted(methods))}); use one method for all"
+                f"the references come from {len(methods)} methods ({'; '.join(sorted(methods))}); use one method"
             )
         predicted = {site.isotope for group in self.sites.values() for site in group}
         self.measurements: list[Measurement] = []
@@ -125,7 +125,8 @@ class Problem:
         if not self.measurements:
             raise MatchError(
                 "no measurement can be compared with a candidate: measured "
-                f"{', '.join(sorted({m.isotope for m in measurements}))}, predicted {', '.join(sorted(predicted)) or 'nothing'}, "
+                f"{', '.join(sorted({m.isotope for m in measurements}))}, "
+                f"predicted {', '.join(sorted(predicted)) or 'nothing'}, "
                 f"references for {', '.join(sorted(self.references)) or 'nothing'}"
             )
         names = [m.name for m in self.measurements]
@@ -161,7 +162,7 @@ class Problem:
             peaks[isotope] = found
             start = 0
             for peak_list in self.lists[isotope]:
-                data = area_data(table, peak_list, start, found, shares, self.settings)
+                data = area_data(table, peak_list, found, start=start, shares=shares, settings=self.settings)
                 start += len(peak_list.peaks)
                 if data:
                     areas.append(data)
@@ -171,8 +172,8 @@ class Problem:
                     self.spectra[isotope],
                     shares,
                     (found.mean, found.covariance),
-                    self.settings,
-                    self.store,
+                    settings=self.settings,
+                    store=self.store,
                     n_members=len(members),
                 )
                 spectra[isotope] = shaped
@@ -209,8 +210,6 @@ class Problem:
 
     def _known_columns(self, isotope: str, spectrum: Spectrum) -> NDArray[np.float64]:
         """Lines of the candidates always present as fitted alone, (p, m) on the fitted axis."""
-        from .spectra import curve_parts
-
         grid = grid_of(spectrum, self.settings)
         if not self.always:
             return np.zeros((len(grid.axis), 0))
@@ -225,10 +224,10 @@ class Problem:
             reduced,
             index,
             alone.spectra[isotope],
-            self.shares(table, self.always),
-            self.settings,
-            self.store,
-            len(self.always),
+            shares=self.shares(table, self.always),
+            settings=self.settings,
+            store=self.store,
+            n_members=len(self.always),
         )
         return parts.T
 

@@ -84,7 +84,7 @@ def visibility(table: SiteTable, measurement: PeakList | Spectrum, settings: Mat
 def listing_probability(
     table: SiteTable, measurement: PeakList | Spectrum, settings: MatchSettings
 ) -> NDArray[np.float64]:
-    """Probability (n,) that a site shows as a peak of its own if nothing overlaps it: visible, not too broad, not missed."""
+    """Probability (n,) that a site without overlap shows as a peak: visible, not too broad, not missed."""
     nucleus = nucleus_of(table.isotope)
     larmor = larmor_mhz(nucleus, measurement.field_tesla)
     width = np.array(

@@ -145,9 +145,9 @@ def fit_spectra(
     spectra: Sequence[Spectrum],
     shares: NDArray[np.float64],
     prior: tuple[NDArray[np.float64], NDArray[np.float64]],
+    *,
     settings: MatchSettings,
     store: ShapeStore,
-    *,
     n_members: int,
 ) -> SpectrumFit:
     """Fit all spectra of one isotope with the sites of one subset.
@@ -163,7 +163,7 @@ def fit_spectra(
     n_members
         Number of candidates in the subset.
     """
-    model = _Model(table, spectra, shares, prior, settings, store, n_members)
+    model = _Model(table, spectra, shares, prior, settings=settings, store=store, n_members=n_members)
     widths = broadenings(spectra, settings, settings.resolution_ppm(table.isotope))
     latent = prior[0].copy()
     # wide and tolerant first, so that lines find their place; then true errors from narrow to wide
@@ -202,6 +202,7 @@ class _Model:
         spectra: Sequence[Spectrum],
         shares: NDArray[np.float64],
         prior: tuple[NDArray[np.float64], NDArray[np.float64]],
+        *,
         settings: MatchSettings,
         store: ShapeStore,
         n_members: int,
@@ -327,7 +328,7 @@ class _Model:
             estimates.append(AmplitudeData(state.amplitudes[k], precision))
             value, _, _ = self.lines(k, latent, width, grid.axis)
             rest = grid.intensity - self.columns(value, k) @ state.amplitudes[k]
-            baselines.append(np.linalg.lstsq(baseline_columns(grid.axis), rest, rcond=None)[0])
+            baselines.append(np.asarray(np.linalg.lstsq(baseline_columns(grid.axis), rest, rcond=None)[0], dtype=float))
             # flat prior of each amplitude up to the area of the whole frame
             span = float(np.ptp(grid.axis)) * float(np.ptp(grid.intensity))
             occam = 0.5 * m * math.log(2.0 * math.pi) - m * math.log(span)
@@ -359,6 +360,7 @@ def curve_parts(
     spectrum: Spectrum,
     index: int,
     fit: SpectrumFit,
+    *,
     shares: NDArray[np.float64],
     settings: MatchSettings,
     store: ShapeStore,
@@ -366,7 +368,7 @@ def curve_parts(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Baseline (p,) and parts of the members (m, p) on a spectrum's own axis."""
     prior = (np.zeros(2 + 2 * len(table)), np.eye(2 + 2 * len(table)))
-    model = _Model(table, [spectrum], shares, prior, settings, store, n_members)
+    model = _Model(table, [spectrum], shares, prior, settings=settings, store=store, n_members=n_members)
     axis = np.array(spectrum.axis_ppm)
     value, _, _ = model.lines(0, fit.latent, fit.broadening_ppm, axis)
     parts = (model.columns(value, 0) * fit.amplitudes[index].mean).T

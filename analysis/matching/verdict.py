@@ -229,7 +229,14 @@ def _curves(problem: Problem, best: SubsetFit) -> tuple[tuple[FittedCurve, ...],
         shares = problem.shares(table, best.members)
         for index, spectrum in enumerate(problem.spectra[isotope]):
             baseline, parts = curve_parts(
-                table, spectrum, index, fit, shares, problem.settings, problem.store, len(best.members)
+                table,
+                spectrum,
+                index,
+                fit,
+                shares=shares,
+                settings=problem.settings,
+                store=problem.store,
+                n_members=len(best.members),
             )
             total = baseline + parts.sum(axis=0)
             curves.append(

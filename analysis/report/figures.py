@@ -103,7 +103,9 @@ def populations_figure(view: View, theme: Theme = LIGHT) -> Figure:
             look = view.look(population.candidate_name)
             axes.barh(row, population.mean, height=0.34, color=look.colour, alpha=0.35)
             axes.plot([population.low, population.high], [row, row], color=look.colour, lw=2, solid_capstyle="butt")
-            axes.plot(population.mean, row, look.marker, color=look.colour, ms=5, mec=theme.text, mew=0.6, clip_on=False)
+            axes.plot(
+                population.mean, row, look.marker, color=look.colour, ms=5, mec=theme.text, mew=0.6, clip_on=False
+            )
             axes.text(0.0, row - 0.24, plain(population.candidate_name), va="bottom", ha="left", fontsize=7)
         axes.set(xlim=(0, max(1.0, *(p.high for p in shown))), ylim=(len(shown) - 0.5, -0.75), yticks=[])
         axes.set_xlabel("population (share of the sample)")

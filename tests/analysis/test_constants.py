@@ -1,8 +1,14 @@
 import warnings
 
 import pytest
-
-from surfshift.analysis.constants import UnknownNucleusError, default_isotope, isotope, isotopes, larmor_mhz, table_sources
+from surfshift.analysis.constants import (
+    UnknownNucleusError,
+    default_isotope,
+    isotope,
+    isotopes,
+    larmor_mhz,
+    table_sources,
+)
 
 
 def test_table_agrees_with_an_independent_one():

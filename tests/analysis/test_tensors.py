@@ -3,7 +3,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
-
 from surfshift.analysis.constants import isotope, larmor_mhz
 from surfshift.analysis.tensors import (
     HaeberlenShift,

@@ -1,0 +1,159 @@
+"""Benchmarks of the cluster engine, each printed as a Markdown table.
+
+python benchmarks/engine.py stock        # own NMR step against stock PySCF GIAO, same cluster and state
+python benchmarks/engine.py invariance   # rotated crystal and equivalent sites, fast protocol
+python benchmarks/engine.py convergence  # shells and bases, berlinite 31P and 27Al
+python benchmarks/engine.py cost         # CPU seconds and memory against sites and shells
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+from surfshift.analysis.constants import isotope
+from surfshift.analysis.tensors import quadrupole
+from surfshift.structures.library import build_crystal, load_crystal
+from surfshift.structures.symmetry import SiteOrbit, distinct_sites
+from surfshift.structures.vocabulary import as_tensor3
+from surfshift.workflows.engines.cluster import compute_site, solve_scf
+from surfshift.workflows.engines.coulomb import CoulombFitting
+from surfshift.workflows.engines.fragment import cut_cluster
+from surfshift.workflows.engines.giao import shielding_tensor
+from surfshift.workflows.engines.molecule import build_molecule
+from surfshift.workflows.engines.protocols import load_protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from surfshift.structures.vocabulary import AtomicStructure
+
+IDENTITY = as_tensor3(np.eye(3))
+
+
+def timed(function: Callable[[], Any]) -> tuple[Any, float, float]:
+    """Result, CPU seconds and wall seconds."""
+    cpu, wall = time.process_time(), time.perf_counter()
+    result = function()
+    return result, time.process_time() - cpu, time.perf_counter() - wall
+
+
+def berlinite_atom(element: str) -> tuple[AtomicStructure, SiteOrbit]:
+    """Berlinite and its site of an element."""
+    structure = build_crystal(load_crystal("AlPO4_berlinite"))
+    return structure, distinct_sites(structure, elements=[element])[0]
+
+
+def stock() -> None:
+    """The NMR step alone: same cluster, same converged state, same nucleus."""
+    from pyscf.prop.nmr import rks
+
+    protocol = load_protocol("fast")
+    structure, orbit = berlinite_atom("P")
+    cluster = cut_cluster(
+        structure, orbit.atom_indices[0], shells=protocol.shells, max_cap_rescaling=protocol.max_cap_rescaling
+    )
+    molecule = build_molecule(cluster, protocol)
+    fitting = CoulombFitting(molecule.mol, molecule.auxiliary, max_memory_mb=3500)
+    mean_field = solve_scf(molecule, fitting, protocol)
+    ours, cpu, wall = timed(lambda: shielding_tensor(mean_field, fitting, 0))
+    print(f"own: {np.trace(ours) / 3:.4f} ppm, {cpu:.1f} cpu s, {wall:.1f} wall s", flush=True)
+    code = rks.NMR(mean_field)
+    code.shielding_nuc, code.cphf = [0], False
+    theirs, stock_cpu, stock_wall = timed(lambda: np.asarray(code.kernel())[0].T)
+    print(f"stock: {np.trace(theirs) / 3:.4f} ppm, {stock_cpu:.1f} cpu s, {stock_wall:.1f} wall s")
+    print(f"\ncpu ratio {stock_cpu / cpu:.1f}, isotropic difference {np.trace(ours - theirs) / 3:+.4f} ppm, ", end="")
+    print(f"largest element difference {np.abs(ours - theirs).max():.4f} ppm")
+
+
+def invariance() -> None:
+    """Rotated crystal, and each equivalent atom computed on its own."""
+    protocol = load_protocol("fast")
+    structure, orbit = berlinite_atom("P")
+    base = compute_site(structure, orbit, protocol)
+    turn = Rotation.from_euler("xyz", [0.7, 0.2, -1.9]).as_matrix()
+    turned = structure.model_copy(update={"lattice_ang": as_tensor3(structure.lattice @ turn.T)})
+    alone = [SiteOrbit(element="P", atom_indices=(atom,), rotations=(IDENTITY,)) for atom in orbit.atom_indices]
+    rotated = compute_site(turned, alone[0], protocol)
+
+    def values(tensor: Any) -> Any:
+        array = np.array(tensor)
+        return np.linalg.eigvalsh(0.5 * (array + array.T))
+
+    first = values(base.shielding_ppm[0])
+    change = np.abs(values(rotated.shielding_ppm[0]) - first).max()
+    print(f"rotated crystal, largest change of an eigenvalue: {change:.4f} ppm")
+    for k, site in enumerate(alone[1:], start=1):
+        own = compute_site(structure, site, protocol)
+        difference = np.abs(np.array(own.shielding_ppm[0]) - np.array(base.shielding_ppm[k])).max()
+        print(f"equivalent atom {orbit.atom_indices[k]}, largest element difference: {difference:.4f} ppm")
+
+
+def convergence() -> None:
+    """Shells and bases for berlinite."""
+    print("| site | shells | target basis | outer basis | sigma (ppm) | CQ (MHz) | eta | functions | cpu s |")
+    print("|---|---|---|---|---|---|---|---|---|")
+    for element in ("P", "Al"):
+        structure, orbit = berlinite_atom(element)
+        for shells, target, outer in (
+            (1, "pcSseg-1", "6-31G"),
+            (2, "pcSseg-1", "6-31G"),
+            (2, "pcSseg-2", "6-31G"),
+            (2, "pcSseg-2", "pcSseg-1"),
+            (3, "pcSseg-1", "6-31G"),
+        ):
+            protocol = load_protocol("fast", shells=shells, target_basis=target, outer_basis=outer)
+            site = compute_site(structure, orbit, protocol, max_memory_mb=8000)
+            own = quadrupole(site.efg_au[0], isotope("27Al"))
+            coupling = f"{abs(own.cq_mhz):.3f} | {own.eta:.3f}" if element == "Al" else "- | -"
+            print(
+                f"| {element} | {shells} | {target} | {outer} | {site.sigma_iso_ppm:.2f} | {coupling} "
+                f"| {site.checks['n_functions']:.0f} | {site.cpu_seconds:.0f} |",
+                flush=True,
+            )
+
+
+def cost() -> None:
+    """CPU seconds and peak memory, one site after the other, then by shells."""
+    print("| sites | cpu s | cpu s per site | peak memory (GB) |\n|---|---|---|---|")
+    structure = build_crystal(load_crystal("AlPO4_berlinite"))
+    orbits = [orbit for element in ("P", "Al") for orbit in distinct_sites(structure, elements=[element])]
+    # the same two sites again, computed through other atoms of their orbits: more sites of one size
+    sites = [
+        SiteOrbit(element=o.element, atom_indices=(a,), rotations=(IDENTITY,)) for o in orbits for a in o.atom_indices
+    ]
+    total = 0.0
+    for count, site in enumerate(sites, start=1):
+        total += compute_site(structure, site, load_protocol("fast")).cpu_seconds
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+        print(f"| {count} | {total:.0f} | {total / count:.1f} | {peak:.2f} |", flush=True)
+    print("\n| shells | atoms | caps | functions | cpu s | peak memory (GB) |\n|---|---|---|---|---|---|")
+    for shells in (1, 2, 3):
+        site_tensors = compute_site(structure, sites[0], load_protocol("fast", shells=shells))
+        checks = site_tensors.checks
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+        print(
+            f"| {shells} | {checks['n_atoms']:.0f} | {checks['n_caps']:.0f} | {checks['n_functions']:.0f} "
+            f"| {site_tensors.cpu_seconds:.0f} | {peak:.2f} |",
+            flush=True,
+        )
+
+
+COMMANDS = {"stock": stock, "invariance": invariance, "convergence": convergence, "cost": cost}
+
+
+def main() -> int:
+    """Run the benchmark named on the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("benchmark", choices=COMMANDS)
+    COMMANDS[parser.parse_args().benchmark]()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,119 @@
+"""From submission to result through the real queue, with real potentials and DFT on one water molecule."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from surfshift.analysis.vocabulary import StudyResult
+from surfshift.structures.vocabulary import AtomicStructure, Candidate, Region, as_tensor3
+from surfshift.workflows.candidates import Inputs, StudyContentError, always_present_ids, build_candidates
+from surfshift.workflows.collect import collect, start_state
+from surfshift.workflows.flows import CandidateMaker, RelaxMaker, SiteMaker, StudyMaker
+from surfshift.workflows.progress import clock, summary
+from surfshift.workflows.queue.folder import RunFolder
+from surfshift.workflows.queue.records import JobStatus, snapshot
+from surfshift.workflows.queue.runner import run_jobs
+from surfshift.workflows.queue.store import close_clients
+from surfshift.workflows.study import MatchSettings, NmrSettings, RelaxSettings, StudyFile, load_study
+from surfshift.workflows.study_run import check_fits, move_aside, run_folder, start
+
+STUDY = """\
+study: small
+crystal: AlPO4_berlinite
+relax: {model: 7net-0, relax_bulk_positions: false}
+nmr:
+  isotopes: [27Al, 31P]
+"""
+
+
+@pytest.fixture
+def study_path(tmp_path: Path) -> Path:
+    path = tmp_path / "study.yaml"
+    path.write_text(STUDY, encoding="utf-8")
+    return path
+
+
+def water() -> Candidate:
+    along, across = 0.96 * np.cos(np.radians(52.25)), 0.96 * np.sin(np.radians(52.25))
+    positions = np.array([[0, 0, 0], [along, across, 0], [along, -across, 0]]) + 4.5
+    made = AtomicStructure(
+        lattice_ang=as_tensor3(np.eye(3) * 9.0),
+        elements=("O", "H", "H"),
+        frac_coords=tuple(tuple(row) for row in (positions / 9.0).tolist()),
+        oxidation_states=(-2.0, 1.0, 1.0),
+    )
+    return Candidate(name="water", kind="bulk", structure=made, parent="water", regions=(Region.ADSORBATE,) * 3)
+
+
+def test_a_study_is_submitted_checked_reported_early_and_moved_aside(study_path: Path) -> None:
+    study = load_study(study_path)
+    run = run_folder(study, study_path)
+    assert run.path == study_path.parent / "small-run"
+    said: list[str] = []
+    start(run, study, study_path, say=said.append)
+    assert said == ["1 candidates: AlPO4_berlinite"]
+    assert run.is_submitted
+    assert (run.path / "study.yaml").read_text(encoding="utf-8") == STUDY
+    check_fits(run, study)
+    now = snapshot(run.controller())
+    assert [job.name for job in now.jobs] == ["relax AlPO4_berlinite", "plan sites AlPO4_berlinite"]
+    assert summary(now) == "0 done, 0 running, 2 left"
+    early = collect(run, study, Inputs((), {}, ()), now)
+    assert early.relaxations == ()
+    assert early.assignment is None
+    assert early.failures == ("2 jobs have not run yet; go on with 'surfshift resume'",)
+    aside = move_aside(run)
+    assert aside is not None
+    assert RunFolder(aside).is_submitted
+    assert not run.path.exists()
+    assert move_aside(run) is None
+
+
+def test_outputs_of_real_jobs_become_a_result(tmp_path: Path, study_path: Path) -> None:
+    study = StudyFile(
+        study="water",
+        crystal="AlPO4_berlinite",
+        relax=RelaxSettings(model="7net-0", relax_bulk_positions=False),
+        nmr=NmrSettings(isotopes=("1H",)),
+    )
+    run = RunFolder(tmp_path / "water run")
+    run.write_project(parallel_jobs=1)
+    maker = CandidateMaker(
+        relax_maker=RelaxMaker(settings=study.relax), site_maker=SiteMaker(settings=study.nmr, max_memory_mb=1000)
+    )
+    run.submit(StudyMaker(name="water").make([water()]), start_state(study, study_path))
+    last = run_jobs(run, parallel_jobs=1)
+    assert last.count(JobStatus.DONE) == len(last.jobs) == 3, [job.reason for job in last.jobs]
+    result = collect(run, study, Inputs((), {}, ("1H: tensors only",)), last)
+    assert result.failures == ()
+    (relaxation,) = result.relaxations
+    assert relaxation.candidate == water()
+    ((site,),) = result.tensors.values()
+    assert site.atom_indices == (1, 2)
+    assert site.sigma_iso_ppm == pytest.approx(30.05, abs=2.0)
+    assert result.provenance["note 1"] == "1H: tensors only"
+    assert result.provenance["NMR method"].startswith("cluster/pbe/fast/")
+    assert StudyResult.model_validate_json(result.model_dump_json()) == result
+    close_clients(run.queue)
+
+
+def test_terminations_and_known_members_are_checked_by_name(tmp_path: Path) -> None:
+    text = STUDY + "candidates:\n  surfaces:\n    - {miller: [0, 0, 1], thickness_ang: 6, keep: [no-such]}\n"
+    path = tmp_path / "surface.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(StudyContentError, match="has no termination 'no-such'"):
+        build_candidates(load_study(path))
+
+
+def test_bulk_stands_for_every_bulk_candidate(study_path: Path) -> None:
+    study = load_study(study_path)
+    candidates = build_candidates(study)
+    wanted = study.model_copy(update={"matching": MatchSettings(always_present=("bulk", "AlPO4_berlinite"))})
+    assert always_present_ids(wanted, candidates) == (candidates[0].id,)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.2, "0 s"), (59.4, "59 s"), (185, "3 min 05 s"), (7620, "2 h 07 min"), (-1, "0 s")]
+)
+def test_clock(seconds: float, text: str) -> None:
+    assert clock(seconds) == text
