@@ -192,13 +192,13 @@ def broadened(unit: Shape, fwhm_ppm: float) -> Shape:
         position = np.arange(len(axis)) / factor
         left = position.astype(int)
         share = position - left
-        density = np.bincount(left, density * (1.0 - share), len(coarse)) + np.bincount(
-            left + 1, density * share, len(coarse)
-        )
-        axis, density = coarse, density / factor
+        shared = np.zeros(len(coarse))
+        np.add.at(shared, left, density * (1.0 - share))
+        np.add.at(shared, left + 1, density * share)
+        axis, density = coarse, shared / factor
     step = float(axis[1] - axis[0])
     reach = math.ceil(5.0 * sigma / step) + 1
-    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1, dtype=float) * step / sigma) ** 2)
+    kernel = np.exp(-0.5 * ((np.arange(2 * reach + 1, dtype=float) - reach) * step / sigma) ** 2)
     kernel /= kernel.sum()
     wide = axis[0] + step * np.arange(-reach, len(axis) + reach)
     return Shape(wide, np.clip(fftconvolve(density, kernel, mode="full"), 0.0, None))

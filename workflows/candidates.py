@@ -138,10 +138,11 @@ def _kept(
 ) -> list[Candidate]:
     if keep is None:
         return list(candidates)
-    labels = {candidate.termination for candidate in candidates}
+    label_of = {candidate.id: candidate.termination.split(":")[0] for candidate in candidates}
+    labels = set(label_of.values())
     for label in keep:
         if label not in labels:
             raise StudyContentError(
                 f"candidates.surfaces: the facet {miller} has no termination {label!r}; {nearest(label, labels)}"
             )
-    return [candidate for candidate in candidates if candidate.termination in keep]
+    return [candidate for candidate in candidates if label_of[candidate.id] in keep]

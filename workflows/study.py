@@ -40,7 +40,7 @@ class SurfaceSettings(Frozen):
     """One facet to cut and what to put on it.
 
     ``hydroxylation`` are coverages: the share of undercoordinated sites that split a water molecule.
-    ``keep`` limits the terminations to those named; all are kept without it.
+    ``keep`` limits the terminations to those named, for example ``t0``; all are kept without it.
     """
 
     miller: tuple[int, int, int]

@@ -204,8 +204,13 @@ class Problem:
             for spectrum in self.spectra[isotope]:
                 grid = grid_of(spectrum, self.settings)
                 total += unknown_log_evidence(
-                    grid, self._known_columns(isotope, spectrum), self.settings.resolution_ppm(isotope)
+                    grid,
+                    self._known_columns(isotope, spectrum),
+                    resolution_ppm=self.settings.resolution_ppm(isotope),
+                    shift_range_ppm=self.settings.shift_range_ppm(isotope),
                 )
+            if self.always and self.spectra[isotope]:
+                total += self.fit(()).spectra[isotope].log_occam
         return total
 
     def _known_columns(self, isotope: str, spectrum: Spectrum) -> NDArray[np.float64]:

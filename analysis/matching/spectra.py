@@ -48,6 +48,8 @@ class SpectrumFit(NamedTuple):
     ----------
     log_evidence
         Laplace evidence, up to a constant of the data.
+    log_occam
+        What the evidence lies below the likelihood of the best fit.
     latent
         Offsets, site errors and CQ errors at the optimum, (2 + 2n,).
     broadening_ppm
@@ -61,6 +63,7 @@ class SpectrumFit(NamedTuple):
     """
 
     log_evidence: float
+    log_occam: float
     latent: NDArray[np.float64]
     broadening_ppm: float
     amplitudes: tuple[AmplitudeData, ...]
@@ -186,12 +189,16 @@ def fit_spectra(
 
 
 class _State(NamedTuple):
-    """Per spectrum: amplitudes (m,), whitened residual (p,), projected derivatives (p, latent), columns (p, m)."""
+    """Per spectrum: amplitudes (m,), whitened residual (p,), derivatives (p, latent) and columns (p, m).
+
+    All have the baseline projected out, ``projected`` the amplitudes as well.
+    """
 
     objective: float
     amplitudes: list[NDArray[np.float64]]
     residuals: list[NDArray[np.float64]]
     projected: list[NDArray[np.float64]]
+    free: list[NDArray[np.float64]]
     designs: list[NDArray[np.float64]]
 
 
@@ -260,7 +267,7 @@ class _Model:
         n, dim = len(self.table), len(latent)
         deviation = latent - self.prior_mean
         objective = 0.5 * float(deviation @ self.prior_precision @ deviation)
-        amplitudes, residuals, projected, designs = [], [], [], []
+        amplitudes, residuals, projected, free, designs = [], [], [], [], []
         for k, grid in enumerate(self.grids):
             value, by_shift, by_cq = self.lines(k, latent, width, grid.axis)
             error, base = grid.error * tolerance, self.bases[k]
@@ -276,14 +283,16 @@ class _Model:
             jacobian[:, :2] = shift @ self.table.offset_rows
             jacobian[:, 2 : 2 + n] = shift
             jacobian[:, 2 + n :] = (height * by_cq).T / error
+            jacobian = jacobian - base @ (base.T @ jacobian)
+            free.append(jacobian)
             # what active amplitudes and the baseline can follow is no information on the latents (Kaufman)
-            followed = np.concatenate([base, np.linalg.qr(columns[:, amplitude > 0])[0]], axis=1)
+            followed = np.linalg.qr(columns[:, amplitude > 0])[0]
             projected.append(jacobian - followed @ (followed.T @ jacobian))
             objective += 0.5 * float(residual @ residual)
             amplitudes.append(amplitude)
             residuals.append(residual)
             designs.append(columns)
-        return _State(objective, amplitudes, residuals, projected, designs)
+        return _State(objective, amplitudes, residuals, projected, free, designs)
 
     def columns(self, value: NDArray[np.float64], k: int) -> NDArray[np.float64]:
         """Sum of the lines (n, p) of each member, (p, m)."""
@@ -321,11 +330,15 @@ class _Model:
         log_evidence, estimates, baselines, tests = -state.objective, [], [], []
         m = self.n_members
         informed = np.zeros_like(self.prior_precision)
+        joint = self.prior_precision + sum((free.T @ free for free in state.free), np.zeros_like(informed))
         for k, grid in enumerate(self.grids):
             informed += state.projected[k].T @ state.projected[k]
             # amplitudes given any baseline: the columns have the baseline projected out
             precision = state.designs[k].T @ state.designs[k] + 1e-9 * np.eye(m)
-            estimates.append(AmplitudeData(state.amplitudes[k], precision))
+            # for the populations the latents are unknown too
+            cross = state.designs[k].T @ state.free[k]
+            marginal = precision - cross @ np.linalg.solve(joint, cross.T)
+            estimates.append(AmplitudeData(state.amplitudes[k], marginal + 1e-6 * np.diag(np.diagonal(precision))))
             value, _, _ = self.lines(k, latent, width, grid.axis)
             rest = grid.intensity - self.columns(value, k) @ state.amplitudes[k]
             baselines.append(np.asarray(np.linalg.lstsq(baseline_columns(grid.axis), rest, rcond=None)[0], dtype=float))
@@ -342,7 +355,8 @@ class _Model:
         deviation = latent - self.prior_mean
         effective = float(np.trace(np.linalg.solve(curvature, informed)))
         tests.append((float(deviation @ self.prior_precision @ deviation), max(1.0, effective)))
-        return SpectrumFit(log_evidence, latent, width, tuple(estimates), tuple(baselines), tuple(tests))
+        log_occam = log_evidence + 0.5 * sum(value for value, _ in tests[:-1])
+        return SpectrumFit(log_evidence, log_occam, latent, width, tuple(estimates), tuple(baselines), tuple(tests))
 
 
 def _edges(axis: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -18,11 +18,14 @@ MAX_LINES = 6
 """Most free Gaussian lines in a spectrum of unknown compounds."""
 
 
-def unknown_log_evidence(grid: Grid, known: NDArray[np.float64], resolution_ppm: float) -> float:
+def unknown_log_evidence(
+    grid: Grid, known: NDArray[np.float64], *, resolution_ppm: float, shift_range_ppm: float
+) -> float:
     """Log evidence of a spectrum under known lines plus free Gaussian lines.
 
-    Lines are added one by one where the residual is largest and then refined; each costs 3/2 log(p) (Schwarz's
-    criterion for position, width and area). The number of lines with the best evidence counts.
+    Lines are added one by one where the residual is largest and then refined. Position (flat over the shift range),
+    logarithm of the width (flat) and area (flat up to the area of the frame, as for candidates) are integrated after
+    Laplace; the number of lines with the best evidence counts.
 
     Parameters
     ----------
@@ -32,6 +35,8 @@ def unknown_log_evidence(grid: Grid, known: NDArray[np.float64], resolution_ppm:
         (p, m) columns of candidates that are always present.
     resolution_ppm
         Scale of the narrowest line.
+    shift_range_ppm
+        Range of shifts of the nucleus; the window counts where it is wider.
     """
     from scipy.optimize import least_squares
 
@@ -48,6 +53,8 @@ def unknown_log_evidence(grid: Grid, known: NDArray[np.float64], resolution_ppm:
     def residual(parameters: NDArray[np.float64]) -> NDArray[np.float64]:
         return _residual(parameters, axis, fixed, target, grid.error)
 
+    frame = span * float(np.ptp(grid.intensity))
+    log_volume = math.log(max(span, shift_range_ppm)) + math.log(upper - lower) + math.log(frame)
     parameters = np.zeros(0)
     left = residual(parameters)
     best = -0.5 * float(left @ left)
@@ -66,12 +73,25 @@ def unknown_log_evidence(grid: Grid, known: NDArray[np.float64], resolution_ppm:
             x_scale=np.tile([resolution_ppm, 0.3], n_lines),
             max_nfev=12,
         )
-        parameters, left = found.x, found.fun
-        log_evidence = -0.5 * float(left @ left) - 1.5 * n_lines * math.log(count)
+        parameters, left = np.asarray(found.x, dtype=float), np.asarray(found.fun, dtype=float)
+        shapes = _gaussians(parameters, axis) / grid.error
+        jacobian = np.asarray(found.jac, dtype=float)
+        log_det = float(np.linalg.slogdet(jacobian.T @ jacobian + 1e-6 * np.eye(2 * n_lines))[1])
+        log_det += float(np.linalg.slogdet(shapes.T @ shapes + 1e-9 * np.eye(n_lines))[1])
+        # equal lines can be numbered in n! ways
+        occam = 1.5 * n_lines * math.log(2.0 * math.pi) - 0.5 * log_det - n_lines * log_volume
+        log_evidence = -0.5 * float(left @ left) + min(occam + math.lgamma(n_lines + 1), 0.0)
         if log_evidence < best:
             break
         best = log_evidence
     return best
+
+
+def _gaussians(parameters: NDArray[np.float64], axis: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Lines (p, n) of unit area from n pairs of position and logarithm of the width."""
+    centres, widths = parameters[0::2], np.exp(parameters[1::2])
+    lines: NDArray[np.float64] = np.exp(-0.5 * ((axis[:, None] - centres) / widths) ** 2)
+    return lines / (math.sqrt(2.0 * math.pi) * widths)
 
 
 def _residual(
@@ -84,8 +104,6 @@ def _residual(
     """Whitened residual after the best non-negative areas."""
     from scipy.optimize import nnls
 
-    centres, widths = parameters[0::2], np.exp(parameters[1::2])
-    lines = np.exp(-0.5 * ((axis[:, None] - centres) / widths) ** 2) / error
-    design = np.concatenate([lines, fixed], axis=1)
+    design = np.concatenate([_gaussians(parameters, axis) / error, fixed], axis=1)
     result: NDArray[np.float64] = target - design @ nnls(design, target)[0]
     return result

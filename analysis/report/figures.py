@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 ONE_COLUMN_INCH = 3.5
 TWO_COLUMNS_INCH = 7.0
 
+MAX_BARS = 20
+"""Populations that are drawn; the table has all."""
+
 
 @dataclass(frozen=True)
 class Theme:
@@ -97,17 +100,15 @@ def _open_frame(axes: Axes, *sides: str) -> None:
 def populations_figure(view: View, theme: Theme = LIGHT) -> Figure:
     """Posterior populations, mean and central 90 % interval, largest on top."""
     with _style(theme):
-        shown = view.populations
+        shown = view.populations[:MAX_BARS]
         figure, (axes,) = _new(ONE_COLUMN_INCH, 0.65 + 0.36 * len(shown))
         for row, population in enumerate(shown):
             look = view.look(population.candidate_name)
             axes.barh(row, population.mean, height=0.34, color=look.colour, alpha=0.35)
             axes.plot([population.low, population.high], [row, row], color=look.colour, lw=2, solid_capstyle="butt")
-            axes.plot(
-                population.mean, row, look.marker, color=look.colour, ms=5, mec=theme.text, mew=0.6, clip_on=False
-            )
+            axes.plot(population.mean, row, look.marker, color=look.colour, ms=5, mec=theme.text, mew=0.6, zorder=9)
             axes.text(0.0, row - 0.24, plain(population.candidate_name), va="bottom", ha="left", fontsize=7)
-        axes.set(xlim=(0, max(1.0, *(p.high for p in shown))), ylim=(len(shown) - 0.5, -0.75), yticks=[])
+        axes.set(xlim=(-0.02, max(1.0, *(p.high for p in shown))), ylim=(len(shown) - 0.5, -0.75), yticks=[])
         axes.set_xlabel("population (share of the sample)")
         axes.grid(axis="x", color=theme.faint, lw=0.5)
         axes.set_axisbelow(True)

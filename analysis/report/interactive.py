@@ -71,7 +71,7 @@ def lines_figure(chart: LineChart) -> Figure:
     widths = [(len(label) + 1) * _CHARACTER_PX / _SMALL_SCREEN_PX * (high - low) for label in labels]
     rows = stagger([m.position_ppm for m in chart.measured], widths)
     head = 0.36 * (max(rows, default=-1) + 1) + (0.2 if rows else 0.0)
-    grid = np.linspace(low, high, 420)
+    grid = np.linspace(low, high, max(140, min(420, 6000 // max(len(chart.lanes), 1))))
     traces: list[dict[str, Any]] = []
     notes: list[dict[str, Any]] = []
     for number, lane in enumerate(chart.lanes):

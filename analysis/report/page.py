@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import math
 from base64 import b64encode
 from dataclasses import dataclass
 from functools import partial
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from .view import Look, View
 
 SHOWN_SUBSETS = 12
-PICTURE_BUDGET_BYTES = 500_000
+PICTURE_BUDGET_BYTES = 280_000
 """Pictures of all candidates in the page together stay near this size; the files beside it are larger."""
 
 SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
@@ -255,8 +254,8 @@ def dot(look: Look) -> str:
     return Markup(shapes[look.marker]).format(look.colour)
 
 
-def page_picture(png: bytes, max_width: int) -> bytes:
-    """A picture made small enough for the page: at most so many points wide, and a palette of 128 colours."""
+def page_picture(png: bytes, max_width: int, n_colours: int) -> bytes:
+    """A picture made small enough for the page: at most so many points wide, and a palette."""
     from PIL import Image
 
     with Image.open(io.BytesIO(png)) as full:
@@ -264,7 +263,7 @@ def page_picture(png: bytes, max_width: int) -> bytes:
     width = min(max_width, image.width)
     small = image.resize((width, round(image.height * width / image.width)), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
-    small.quantize(128, method=Image.Quantize.MAXCOVERAGE).save(buffer, format="PNG", optimize=True)
+    small.quantize(n_colours).save(buffer, format="PNG", optimize=True)
     return buffer.getvalue()
 
 
@@ -296,9 +295,9 @@ def _candidate(
     steps = f"{state} after {relaxation.n_steps} steps, largest force {relaxation.max_force_ev_per_ang:.3f} eV/Å"
     properties.append(("Relaxation", f"{steps} ({relaxation.model})"))
     key = f"candidate:{candidate.name}"
-    # a picture 720 points wide takes about 45 kB
+    # a picture 720 points wide takes about 45 kB; the size grows about linearly with the width
     share = PICTURE_BUDGET_BYTES / len(view.result.relaxations) / 45_000
-    picture = page_picture(images[key], max(300, int(720 * min(1.0, math.sqrt(share)))))
+    picture = page_picture(images[key], max(260, int(720 * min(1.0, share))), 96)
     return {
         "anchor": f"candidate-{number}",
         "name": candidate.name,
@@ -313,7 +312,7 @@ def _candidate(
 
 def _still(light: bytes, draw_dark: Callable[[], Figure]) -> dict[str, str]:
     dark = figures.png(draw_dark, dpi=220)
-    return {"light": _data_uri(page_picture(light, 700)), "dark": _data_uri(page_picture(dark, 700))}
+    return {"light": _data_uri(page_picture(light, 640, 256)), "dark": _data_uri(page_picture(dark, 640, 256))}
 
 
 def _methods(view: View) -> list[Method]:

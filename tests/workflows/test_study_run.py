@@ -81,7 +81,7 @@ def test_outputs_of_real_jobs_become_a_result(tmp_path: Path, study_path: Path) 
     maker = CandidateMaker(
         relax_maker=RelaxMaker(settings=study.relax), site_maker=SiteMaker(settings=study.nmr, max_memory_mb=1000)
     )
-    run.submit(StudyMaker(name="water").make([water()]), start_state(study, study_path))
+    run.submit(StudyMaker(name="water", candidate_maker=maker).make([water()]), start_state(study, study_path))
     last = run_jobs(run, parallel_jobs=1)
     assert last.count(JobStatus.DONE) == len(last.jobs) == 3, [job.reason for job in last.jobs]
     result = collect(run, study, Inputs((), {}, ("1H: tensors only",)), last)
@@ -103,6 +103,8 @@ def test_terminations_and_known_members_are_checked_by_name(tmp_path: Path) -> N
     path.write_text(text, encoding="utf-8")
     with pytest.raises(StudyContentError, match="has no termination 'no-such'"):
         build_candidates(load_study(path))
+    path.write_text(text.replace("no-such", "t0"), encoding="utf-8")
+    assert "t0" in build_candidates(load_study(path))[1].name
 
 
 def test_bulk_stands_for_every_bulk_candidate(study_path: Path) -> None:

@@ -2,8 +2,8 @@
 
 A pure functional needs the Coulomb matrix only, so the integrals (mn|P) are contracted as they are:
 first with the density, then, after one solution in the Coulomb metric, with the fit (Eichkorn et al.,
-Chem. Phys. Lett. 240, 283, 1995). Atom pairs that do not overlap are left out. Integrals stay in memory
-where they fit and are computed again in every cycle where they do not.
+Chem. Phys. Lett. 240, 283, 1995). Atom pairs that do not overlap are left out. As many integrals stay in
+memory as fit; the rest is computed again in every cycle.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
@@ -38,18 +38,18 @@ class CoulombFitting:
         Memory for stored integrals.
     """
 
-    def __init__(self, mol: Any, auxiliary: Any, *, max_memory_mb: int) -> None:
+    def __init__(self, mol: Any, auxiliary: Any, *, max_memory_mb: float) -> None:
         from scipy.linalg import cho_factor
 
         self.mol, self.auxiliary = mol, auxiliary
         self._joined = mol + auxiliary
         self._metric = cho_factor(auxiliary.intor("int2c2e"), overwrite_a=True)
         self._pairs = list(self._overlapping_pairs())
-        size = sum(int(np.prod(pair.shape)) for pair in self._pairs)
-        self.stored_mb = 8e-6 * size * auxiliary.nao
-        self._stored: list[tuple[_Pair, NDArray[np.float64]]] | None = None
-        if self.stored_mb < max_memory_mb:
-            self._stored = list(self._integrals("int3c2e", 1))
+        sizes_mb = np.cumsum([8e-6 * float(np.prod(pair.shape)) * auxiliary.nao for pair in self._pairs])
+        n_stored = int(np.searchsorted(sizes_mb, max_memory_mb))
+        self.stored_share = float(sizes_mb[n_stored - 1] / sizes_mb[-1]) if n_stored else 0.0
+        self._recomputed = self._pairs[n_stored:]
+        self._stored = list(self._integrals("int3c2e", 1, self._pairs[:n_stored]))
 
     def fit(self, density: NDArray[np.float64]) -> NDArray[np.float64]:
         """Fitting coefficients, shape (naux,), of a symmetric density matrix (n, n)."""
@@ -81,17 +81,20 @@ class CoulombFitting:
         Shape (3, n, n), antisymmetric; only one of each two blocks is computed.
         """
         result = np.zeros((3, self.mol.nao, self.mol.nao))
-        for pair, integrals in self._integrals("int3c2e_ig1", 3):
+        for pair, integrals in self._integrals("int3c2e_ig1", 3, self._pairs):
             for component, values in zip(result, integrals, strict=True):
                 block = (values @ coefficients).reshape(pair.shape, order="F")
                 component[pair.columns, pair.rows] = -block.T
                 component[pair.rows, pair.columns] = block
         return result
 
-    def _three_index(self) -> Iterable[tuple[_Pair, NDArray[np.float64]]]:
-        return self._stored if self._stored is not None else self._integrals("int3c2e", 1)
+    def _three_index(self) -> Iterator[tuple[_Pair, NDArray[np.float64]]]:
+        yield from self._stored
+        yield from self._integrals("int3c2e", 1, self._recomputed)
 
-    def _integrals(self, name: str, n_components: int) -> Iterator[tuple[_Pair, NDArray[np.float64]]]:
+    def _integrals(
+        self, name: str, n_components: int, pairs: list[_Pair]
+    ) -> Iterator[tuple[_Pair, NDArray[np.float64]]]:
         """Integrals of every pair of blocks: (pq, naux), or (3, pq, naux) for a field derivative."""
         from pyscf import gto
 
@@ -99,7 +102,7 @@ class CoulombFitting:
         intor = joined._add_suffix(name)
         optimizer = gto.moleintor.make_cintopt(joined._atm, joined._bas, joined._env, intor)
         last = self.mol.nbas
-        for pair in self._pairs:
+        for pair in pairs:
             slices = (*pair.row_shells, *pair.column_shells, last, last + self.auxiliary.nbas)
             values = gto.moleintor.getints(
                 intor, joined._atm, joined._bas, joined._env, slices, n_components, 0, "s1", cintopt=optimizer

@@ -185,8 +185,8 @@ def test_surface_selective_lists_see_only_sites_near_hydrogen():
     dry = [site("dry", "27Al", 36.5, 5.6, index=1), site("dry", "27Al", 44.6, 4.0)]
     values = [(35.5, 5.8, 0)]
     trapdor = match({"w": near, "d": dry}, [listed("27Al", values, Experiment.TRAPDOR)], REFERENCES)
-    chances = {p.candidate_name: p.probability_present for p in trapdor.populations}
-    assert chances["wet"] > 20 * chances["dry"]
+    chances = {s.candidate_names: s.probability for s in trapdor.subsets}
+    assert chances["wet",] > 20 * chances["dry",]
     # without selection the missing bulk-like line counts against both alike
     plain = match({"w": near, "d": dry}, [listed("27Al", values)], REFERENCES)
     both = {p.candidate_name: p.probability_present for p in plain.populations}
@@ -207,8 +207,8 @@ def test_position_uses_the_second_order_shift():
     low = PeakList(name="a", isotope="27Al", field_tesla=9.4, mas_rate_hz=12500.0, peaks=(peak,))
     high = low.model_copy(update={"field_tesla": 23.5})
     at_low, at_high = (
-        {p.candidate_name: p.probability_present for p in match(sites, [l], REFERENCES).populations}
-        for l in (low, high)
+        {p.candidate_name: p.probability_present for p in match(sites, [data], REFERENCES).populations}
+        for data in (low, high)
     )
     assert at_low["wet"] > 0.2
     assert at_high["wet"] < 0.1 * at_low["wet"]
@@ -293,7 +293,7 @@ def test_input_that_cannot_be_matched():
         match(LIBRARY, [], REFERENCES)
     with pytest.raises(MatchError, match="no candidate id"):
         match(LIBRARY, WET, REFERENCES, MatchSettings(always_present=("bulk",)))
-    with pytest.raises(MatchError, match="measured 31P, 27Al|measured 27Al, 31P"):
+    with pytest.raises(MatchError, match="measured 27Al, 31P"):
         match(LIBRARY, WET, {})
     with pytest.raises(MatchError, match="repeat a name"):
         match(LIBRARY, [WET[0], WET[0]], REFERENCES)
