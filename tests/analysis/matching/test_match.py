@@ -251,8 +251,8 @@ def spectrum(isotope, parts, axis, *, offset=0.0, seed=0, width=2.5):
     )
 
 
-AXES = {"31P": np.linspace(-60, 20, 240), "27Al": np.linspace(-60, 110, 240)}
-QUICK = MatchSettings(max_members=1)
+AXES = {"31P": np.linspace(-60, 20, 160), "27Al": np.linspace(-60, 110, 160)}
+QUICK = MatchSettings(max_members=1, broadenings_ppm=(6.0, 3.5, 2.0))
 
 
 def test_spectra_of_one_candidate_with_an_offset():
