@@ -4,7 +4,8 @@
 
 Crystals keep their literature cell and have their positions relaxed as a study relaxes its candidates, so that the
 errors of the potential cancel between a reference and a candidate. Every finished site is kept in
-``benchmarks/run/`` and is not computed again. Prints the table of computed against published values and the fit per isotope.
+``benchmarks/run/`` and is not computed again. Prints the table of computed against published values and the fit
+per isotope.
 """
 
 from __future__ import annotations
