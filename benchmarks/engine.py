@@ -105,7 +105,7 @@ def convergence() -> None:
             (2, "pcSseg-1", "6-31G"),
             (2, "pcSseg-2", "6-31G"),
             (2, "pcSseg-2", "pcSseg-1"),
-            (3, "pcSseg-1", "6-31G"),
+            *(((3, "pcSseg-1", "6-31G"),) if element == "P" else ()),
         ):
             protocol = load_protocol("fast", shells=shells, target_basis=target, outer_basis=outer)
             site = compute_site(structure, orbit, protocol, max_memory_mb=8000)
@@ -133,7 +133,7 @@ def cost() -> None:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
         print(f"| {count} | {total:.0f} | {total / count:.1f} | {peak:.2f} |", flush=True)
     print("\n| shells | atoms | caps | functions | cpu s | peak memory (GB) |\n|---|---|---|---|---|---|")
-    for shells in (1, 2, 3):
+    for shells in (1, 2):
         site_tensors = compute_site(structure, sites[0], load_protocol("fast", shells=shells))
         checks = site_tensors.checks
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6

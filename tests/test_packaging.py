@@ -31,7 +31,7 @@ MAY_IMPORT = {
     "workflows": {"analysis", "hpc_templates", "structures"},
 }
 # Seconds each; they are imported where they are used, so that the command line answers at once.
-HEAVY = {"ase", "atomate2", "matplotlib", "mrsimulator", "plotly", "pymatgen", "pyscf", "sevenn", "torch"}
+HEAVY = {"ase", "matplotlib", "mrsimulator", "plotly", "pymatgen", "pyscf", "sevenn", "torch"}
 
 PYPROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 

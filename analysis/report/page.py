@@ -161,9 +161,7 @@ def render_page(
         policy=content_policy(scripts),
         style=_resource("style.css.jinja"),
         scripts=scripts,
-        populations_figure=_still(images["populations"], partial(figures.populations_figure, view, figures.DARK))
-        if view.populations
-        else None,
+        populations_figure=_still(partial(figures.populations_figure, view)) if view.populations else None,
         subsets=sorted(assignment.subsets, key=lambda s: -s.probability)[:SHOWN_SUBSETS] if assignment else (),
         charts=[
             {"id": f"plot-{i}", "title": c.title, "isotope": c.isotope, "caption": c.caption, "alt": c.alt}
@@ -177,10 +175,7 @@ def render_page(
         site_regions=list(dict.fromkeys(s.region.value for s in result.sites)),
         site_candidates=list(dict.fromkeys(s.candidate_name for s in result.sites)),
         site_columns=SITE_COLUMNS,
-        reference_figures=[
-            _still(images[line.slug], partial(figures.reference_figure, line, figures.DARK))
-            for line in view.reference_lines
-        ],
+        reference_figures=[_still(partial(figures.reference_figure, line)) for line in view.reference_lines],
         reference_files=[names.get(line.slug) for line in view.reference_lines],
         methods=_methods(view),
         relax_models=list(dict.fromkeys(r.model for r in result.relaxations)),
@@ -254,8 +249,8 @@ def dot(look: Look) -> str:
     return Markup(shapes[look.marker]).format(look.colour)
 
 
-def page_picture(png: bytes, max_width: int, n_colours: int) -> bytes:
-    """A picture made small enough for the page: at most so many points wide, and a palette."""
+def page_picture(png: bytes, max_width: int) -> bytes:
+    """A picture made small enough for the page: at most so many points wide, and a palette of 96 colours."""
     from PIL import Image
 
     with Image.open(io.BytesIO(png)) as full:
@@ -263,7 +258,7 @@ def page_picture(png: bytes, max_width: int, n_colours: int) -> bytes:
     width = min(max_width, image.width)
     small = image.resize((width, round(image.height * width / image.width)), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
-    small.quantize(n_colours).save(buffer, format="PNG", optimize=True)
+    small.quantize(96).save(buffer, format="PNG", optimize=True)
     return buffer.getvalue()
 
 
@@ -297,7 +292,7 @@ def _candidate(
     key = f"candidate:{candidate.name}"
     # a picture 720 points wide takes about 45 kB; the size grows about linearly with the width
     share = PICTURE_BUDGET_BYTES / len(view.result.relaxations) / 45_000
-    picture = page_picture(images[key], max(260, int(720 * min(1.0, share))), 96)
+    picture = page_picture(images[key], max(260, int(720 * min(1.0, share))))
     return {
         "anchor": f"candidate-{number}",
         "name": candidate.name,
@@ -305,14 +300,14 @@ def _candidate(
         "formula": candidate.structure.formula,
         "properties": properties,
         "notes": candidate.notes,
-        "picture": _data_uri(picture),
+        "picture": _data_uri(picture, "image/png"),
         "png": names[key],
     }
 
 
-def _still(light: bytes, draw_dark: Callable[[], Figure]) -> dict[str, str]:
-    dark = figures.png(draw_dark, dpi=220)
-    return {"light": _data_uri(page_picture(light, 640, 256)), "dark": _data_uri(page_picture(dark, 640, 256))}
+def _still(draw: Callable[[figures.Theme], Figure]) -> dict[str, str]:
+    themes = {"light": figures.LIGHT, "dark": figures.DARK}
+    return {name: _data_uri(figures.svg(partial(draw, theme)), "image/svg+xml") for name, theme in themes.items()}
 
 
 def _methods(view: View) -> list[Method]:
@@ -324,8 +319,8 @@ def _costs(view: View) -> list[tuple[str, SiteTensors]]:
     return [(view.name_of(key), tensors) for key, sites in view.result.tensors.items() for tensors in sites]
 
 
-def _data_uri(png: bytes) -> str:
-    return f"data:image/png;base64,{b64encode(png).decode()}"
+def _data_uri(content: bytes, kind: str) -> str:
+    return f"data:{kind};base64,{b64encode(content).decode()}"
 
 
 def _resource(name: str) -> str:

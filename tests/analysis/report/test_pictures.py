@@ -65,7 +65,7 @@ def test_picture_shows_something(result: StudyResult) -> None:
 
     from PIL import Image
 
-    image = Image.open(BytesIO(png(lambda: candidate_figure(result.relaxations[1].candidate), dpi=60)))
+    image = Image.open(BytesIO(png(lambda: candidate_figure(result.relaxations[1].candidate))))
     assert min(image.size) > 60
     colours = np.unique(np.asarray(image.convert("RGB")).reshape(-1, 3), axis=0)
     assert len(colours) > 50
