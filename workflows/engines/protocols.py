@@ -13,6 +13,9 @@ from ...structures.errors import SurfshiftError, nearest
 from ...structures.vocabulary import Frozen, content_hash
 
 
+NOT_IN_THE_NUMBERS = {"name", "description", "max_scf_cycles", "min_gap_ev", "max_cap_rescaling"}
+
+
 class UnknownProtocolError(SurfshiftError):
     """A protocol, or an override of one of its numbers, that does not exist."""
 
@@ -44,8 +47,8 @@ class ClusterProtocol(Frozen):
 
     @property
     def hash(self) -> str:
-        """Content hash of all numbers; name and description do not count."""
-        return content_hash(self.model_dump(mode="json", exclude={"name", "description"}))
+        """Content hash of every number that a tensor depends on; words and limits of acceptance do not count."""
+        return content_hash(self.model_dump(mode="json", exclude=NOT_IN_THE_NUMBERS))
 
 
 @cache

@@ -23,6 +23,7 @@ def test_round_trip_keeps_the_hash() -> None:
 def test_hash_follows_the_numbers_not_the_words() -> None:
     fast = load_protocol("fast")
     assert load_protocol("fast", description="other words").hash == fast.hash
+    assert load_protocol("fast", min_gap_ev=2.0).hash == fast.hash
     assert load_protocol("fast", shells=3).hash != fast.hash
 
 
