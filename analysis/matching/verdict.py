@@ -89,6 +89,15 @@ def _verdict(
             f"{beside}None of these. The best explanation, {_phrase(problem, best)}, does not fit: data as far from it "
             f"would arise with p = {best.fit_probability:.2g} only. Add candidates or check the referencing.",
         )
+    orphan, missed = _worst_list(problem, best)
+    if missed > 0.5:
+        return (
+            Verdict.NONE,
+            (),
+            missed,
+            f"{beside}None of these. The best explanation, {_phrase(problem, best)}, gives no line for {orphan}: "
+            f"what was measured there belongs to something else (probability {missed:.2f}). Add candidates.",
+        )
     if p_none >= 0.5:
         return (
             Verdict.NONE,
@@ -125,6 +134,25 @@ def _verdict(
         f"{beside}One of these, which the data do not tell apart: {choices}{more}.{common} "
         f"Something not in the list has probability {p_none:.2f}.",
     )
+
+
+def _worst_list(problem: Problem, fit: SubsetFit) -> tuple[str, float]:
+    """The peak list of which an explanation leaves most without a site, and the expected share of its peaks so left.
+
+    An odd peak may be an impurity's; a list of which more than half is odd has not been explained.
+    """
+    worst, share = "", 0.0
+    for isotope in problem.isotopes:
+        start = 0
+        for peak_list in problem.lists[isotope]:
+            stop = start + len(peak_list.peaks)
+            found = fit.peaks[isotope]
+            odd = (found.assignments[:, start:stop] == UNASSIGNED).mean(axis=1)
+            expected = float(odd @ found.weights / found.weights.sum())
+            if expected > share:
+                worst, share = peak_list.name, expected
+            start = stop
+    return worst, share
 
 
 def _populations(problem: Problem, weighed: list[Weighed]) -> tuple[Population, ...]:

@@ -193,6 +193,18 @@ def test_surface_selective_lists_see_only_sites_near_hydrogen():
     assert both["wet"] < 3 * both["dry"]
 
 
+def test_a_list_that_no_site_explains_is_not_passed_over():
+    """Bulk lines fit perfectly, but the bulk has no hydrogen: it cannot be what TRAPDOR saw."""
+    bulk = [listed("31P", [(-25.0, 0, 0)]), listed("27Al", [(44.5, 4.1, 0)], name="one-pulse")]
+    nearby = listed("27Al", [(36.0, 5.5, 0)], Experiment.TRAPDOR, name="near hydrogen")
+    library = {key: LIBRARY[key] for key in ("id-bulk", "id-dry")}
+    assert match(library, bulk, REFERENCES).verdict is not Verdict.NONE
+    answer = match(library, [*bulk, nearby], REFERENCES)
+    assert answer.verdict is Verdict.NONE
+    assert "near hydrogen" in answer.statement
+    assert answer.probability > 0.5
+
+
 def test_a_line_that_should_show_and_does_not_counts():
     lists = [listed("31P", [(-25.0, 0, 0)])]
     found = match({k: LIBRARY[k] for k in ("id-bulk", "id-wet")}, lists, REFERENCES)
