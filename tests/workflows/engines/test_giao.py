@@ -72,7 +72,7 @@ def test_shielding_equals_the_undfitted_independent_code(name: str, basis: str) 
 
 @pytest.mark.skipif(shutil.which("nwchem") is None, reason="NWChem is not installed (Debian package nwchem)")
 @pytest.mark.parametrize("name", ["PH3", "H2O"])
-def test_shielding_and_efg_equal_nwchem(name: str, tmp_path: Path) -> None:
+def test_shielding_equals_nwchem(name: str, tmp_path: Path) -> None:
     """NWChem with the very same basis, written out number by number, and a fine grid: 0.5 ppm."""
     import basis_set_exchange
 
@@ -83,7 +83,7 @@ def test_shielding_and_efg_equal_nwchem(name: str, tmp_path: Path) -> None:
     (tmp_path / "job.nw").write_text(
         f"start job\nmemory 800 mb\ngeometry units angstroms noautosym noautoz\n{geometry}\nend\n"
         f"{basis}\ndft\n xc xpbe96 cpbe96\n grid xfine\n convergence energy 1e-9\nend\n"
-        "property\n shielding 1 1\n efield\n efieldgrad\nend\ntask dft property\n"
+        "property\n shielding 1 1\nend\ntask dft property\n"
     )
     run = subprocess.run(
         ["nwchem", "job.nw"], cwd=tmp_path, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
