@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from .errors import (
     UnsupportedTargetError,
     WrongElectronCountError,
 )
-from .fragment import Cluster, cut_cluster
+from .fragment import Cluster, cut_cluster, local_frame
 from .giao import efg_tensor, shielding_tensor
 from .molecule import ClusterMolecule, build_molecule
 
@@ -105,15 +106,21 @@ def cluster_tensors(
     cluster: Cluster, protocol: ClusterProtocol, *, max_memory_mb: int = 3500
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], dict[str, float]]:
     """Shielding (ppm) and EFG (atomic units) of a cluster's first atom, with the numbers that were checked."""
-    molecule = build_molecule(cluster, protocol)
+    frame = local_frame(cluster)
+    turned = replace(
+        cluster,
+        positions_ang=cluster.positions_ang @ frame.T,
+        cap_positions_ang=cluster.cap_positions_ang @ frame.T,
+    )
+    molecule = build_molecule(turned, protocol)
     started = time.process_time()
     fitting = CoulombFitting(molecule.mol, molecule.auxiliary, max_memory_mb=max_memory_mb)
     mean_field = solve_scf(molecule, fitting, protocol)
     scf_seconds = time.process_time() - started
     gap = _checked_gap(mean_field, protocol)
     density = mean_field.make_rdm1()
-    shielding = shielding_tensor(mean_field, fitting, 0)
-    efg = efg_tensor(molecule.mol, density, 0)
+    shielding = frame.T @ shielding_tensor(mean_field, fitting, 0) @ frame
+    efg = frame.T @ efg_tensor(molecule.mol, density, 0) @ frame
     if not (np.isfinite(shielding).all() and np.isfinite(efg).all()):
         raise AsymmetricResponseError(
             "the shielding or EFG tensor has entries that are not finite; report the structure"

@@ -156,6 +156,33 @@ def cut_cluster(structure: AtomicStructure, target: int, *, shells: int, max_cap
     )
 
 
+def local_frame(cluster: Cluster) -> NDArray[np.float64]:
+    """Axes fixed to the cluster itself, as the rows of a rotation matrix (3, 3).
+
+    Integration grids have cubic symmetry only, so a tensor depends a little (0.1 ppm with coarse grids) on how the
+    cluster lies in its axes. In its own axes it does not depend on how the crystal lies, and equivalent sites agree.
+    The first axis points from the target to one of its nearest atoms, the second towards another one; the pair is
+    chosen by distances alone.
+    """
+    near = cluster.positions_ang[1:13]
+    distances = np.linalg.norm(near, axis=1)
+    best: tuple[tuple[float, float, float], int, int] | None = None
+    for i, first in enumerate(near):
+        for j, second in enumerate(near):
+            if np.linalg.norm(np.cross(first, second)) < 0.1 * distances[i] * distances[j]:
+                continue
+            between = float(np.linalg.norm(first - second))
+            key = (round(float(distances[i]), 3), round(float(distances[j]), 3), round(between, 3))
+            if best is None or key < best[0]:
+                best = (key, i, j)
+    if best is None:
+        return np.eye(3)
+    first = near[best[1]] / distances[best[1]]
+    second = near[best[2]] - (near[best[2]] @ first) * first
+    second /= np.linalg.norm(second)
+    return np.array([first, second, np.cross(first, second)])
+
+
 def _grow(structure: AtomicStructure, bonds: tuple[tuple[Bond, ...], ...], target: int, shells: int) -> set[Node]:
     """Nodes (atom, image) of the cluster: whole coordination polyhedra, shell by shell."""
     home: Node = (target, (0, 0, 0))

@@ -12,7 +12,6 @@ from pydantic import Field, ValidationError
 from ...structures.errors import SurfshiftError, nearest
 from ...structures.vocabulary import Frozen, content_hash
 
-
 NOT_IN_THE_NUMBERS = {"name", "description", "max_scf_cycles", "min_gap_ev", "max_cap_rescaling"}
 
 

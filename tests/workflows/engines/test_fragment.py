@@ -1,11 +1,12 @@
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 from surfshift.structures.bonding import find_bonds
 from surfshift.structures.library import build_crystal, load_crystal
 from surfshift.structures.symmetry import distinct_sites
-from surfshift.structures.vocabulary import AtomicStructure
+from surfshift.structures.vocabulary import AtomicStructure, as_tensor3
 from surfshift.workflows.engines.errors import TooManyCapsChargedError, UnsupportedEnvironmentError
-from surfshift.workflows.engines.fragment import bond_charges, cut_cluster
+from surfshift.workflows.engines.fragment import bond_charges, cut_cluster, local_frame
 
 
 def _molecule(elements: str, positions: list[tuple[float, float, float]], states: list[float]) -> AtomicStructure:
@@ -107,3 +108,32 @@ def test_a_cluster_that_cannot_be_neutral_is_refused() -> None:
     hydroxide = _molecule("O H", [(0, 0, 0), (0, 0, 0.96)], [-2, 1])
     with pytest.raises(TooManyCapsChargedError, match="formal charge -1"):
         cut_cluster(hydroxide, 0, shells=1, max_cap_rescaling=0.1)
+
+
+@pytest.mark.parametrize("name", ["AlPO4_berlinite", "LiAlO2_alpha", "Li3PO4_beta"])
+def test_local_frame_turns_with_the_crystal(name: str) -> None:
+    """In its own axes a cluster looks the same however the crystal lies."""
+    crystal = build_crystal(load_crystal(name))
+    turn = Rotation.from_euler("xyz", [0.7, 0.2, -1.9]).as_matrix()
+    turned = crystal.model_copy(update={"lattice_ang": as_tensor3(crystal.lattice @ turn.T)})
+    for orbit in distinct_sites(crystal):
+        frames, pictures = [], []
+        for structure in (crystal, turned):
+            cluster = cut_cluster(structure, orbit.atom_indices[0], shells=1, max_cap_rescaling=0.2)
+            frames.append(local_frame(cluster))
+            pictures.append(cluster.positions_ang @ frames[-1].T)
+        assert frames[0] @ frames[0].T == pytest.approx(np.eye(3), abs=1e-12)
+        assert np.linalg.det(frames[0]) == pytest.approx(1.0)
+        order = [np.lexsort(np.round(picture, 3).T) for picture in pictures]
+        assert pictures[1][order[1]] == pytest.approx(pictures[0][order[0]], abs=2e-3)
+
+
+def test_local_frame_of_equivalent_atoms_differs_by_a_symmetry(berlinite: AtomicStructure) -> None:
+    orbit = distinct_sites(berlinite, elements=["P"])[0]
+    pictures = []
+    for atom in orbit.atom_indices:
+        cluster = cut_cluster(berlinite, atom, shells=2, max_cap_rescaling=0.1)
+        picture = np.round(cluster.positions_ang @ local_frame(cluster).T, 2) + 0.0
+        pictures.append(picture[np.lexsort(picture.T)])
+    assert pictures[1] == pytest.approx(pictures[0], abs=0.02)
+    assert pictures[2] == pytest.approx(pictures[0], abs=0.02)
