@@ -28,6 +28,9 @@ OH_VALENCE_LENGTH_ANG = 0.907
 HYDROGEN_BOND_ANG = 2.3
 """An anion this close to a target hydrogen belongs to its surroundings even without a bond."""
 
+EQUAL_DISTANCE_ANG = 2e-3
+"""Atoms whose distances from the target differ by less count as equally far."""
+
 Node = tuple[int, tuple[int, int, int]]
 
 
@@ -161,26 +164,24 @@ def local_frame(cluster: Cluster) -> NDArray[np.float64]:
 
     Integration grids have cubic symmetry only, so a tensor depends a little (0.1 ppm with coarse grids) on how the
     cluster lies in its axes. In its own axes it does not depend on how the crystal lies, and equivalent sites agree.
-    The first axis points from the target to one of its nearest atoms, the second towards another one; the pair is
-    chosen by distances alone.
+    The first axis halves the angle between two of the target's nearest atoms, the second lies in their plane; the pair
+    is chosen by distances alone, and a two-fold axis that swaps them is an axis of the frame.
     """
     near = cluster.positions_ang[1:13]
     distances = np.linalg.norm(near, axis=1)
-    best: tuple[tuple[float, float, float], int, int] | None = None
-    for i, first in enumerate(near):
-        for j, second in enumerate(near):
-            if np.linalg.norm(np.cross(first, second)) < 0.1 * distances[i] * distances[j]:
-                continue
-            between = float(np.linalg.norm(first - second))
-            key = (round(float(distances[i]), 3), round(float(distances[j]), 3), round(between, 3))
-            if best is None or key < best[0]:
-                best = (key, i, j)
-    if best is None:
+    units = near / distances[:, None]
+    pairs = [
+        (i, j) for i in range(len(near)) for j in range(len(near)) if np.linalg.norm(np.cross(units[i], units[j])) > 0.1
+    ]
+    if not pairs:
         return np.eye(3)
-    first = near[best[1]] / distances[best[1]]
-    second = near[best[2]] - (near[best[2]] @ first) * first
-    second /= np.linalg.norm(second)
-    return np.array([first, second, np.cross(first, second)])
+    for number in (0, 1):
+        limit = min(distances[pair[number]] for pair in pairs) + EQUAL_DISTANCE_ANG
+        pairs = [pair for pair in pairs if distances[pair[number]] <= limit]
+    i, j = min(pairs, key=lambda pair: float(np.linalg.norm(near[pair[0]] - near[pair[1]])))
+    along, across = units[i] + units[j], units[i] - units[j]
+    along, across = along / np.linalg.norm(along), across / np.linalg.norm(across)
+    return np.array([along, across, np.cross(along, across)])
 
 
 def _grow(structure: AtomicStructure, bonds: tuple[tuple[Bond, ...], ...], target: int, shells: int) -> set[Node]:
