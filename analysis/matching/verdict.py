@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _MIN_WEIGHT = 1e-3
 _MAX_SUBSETS = 30
+_MAX_ODD_SHARE = 0.5
 
 
 def assignment_of(problem: Problem, weighed: list[Weighed]) -> Assignment:
@@ -35,8 +36,7 @@ def assignment_of(problem: Problem, weighed: list[Weighed]) -> Assignment:
     best = next(item for item in weighed if item.fit is not None)
     if best.fit is None:
         raise ValueError("no explanation was tried")
-    p_none = next(item.probability for item in weighed if item.fit is None)
-    verdict, members, probability, statement = _verdict(problem, weighed, best.fit, p_none)
+    verdict, members, probability, statement = _verdict(problem, weighed, best.fit)
     attributions, background = _attributions(problem, weighed)
     curves, leftover = _curves(problem, best.fit)
     return Assignment(
@@ -73,14 +73,10 @@ def _phrase(problem: Problem, fit: SubsetFit) -> str:
     return " with ".join(extra) if extra else "nothing beside it"
 
 
-def _verdict(
-    problem: Problem, weighed: list[Weighed], best: SubsetFit, p_none: float
-) -> tuple[Verdict, tuple[str, ...], float, str]:
+def _verdict(problem: Problem, weighed: list[Weighed], best: SubsetFit) -> tuple[Verdict, tuple[str, ...], float, str]:
     settings = problem.settings
     known = " and ".join(problem.names[problem.ids[i]] for i in problem.always)
     beside = f"Besides {known}, which is always present: " if known else ""
-    p_best = next(item.probability for item in weighed if item.fit is best)
-    fits = f"the measured values agree with it (p = {best.fit_probability:.2g})"
     if best.fit_probability < settings.min_fit_probability:
         return (
             Verdict.NONE,
@@ -89,23 +85,31 @@ def _verdict(
             f"{beside}None of these. The best explanation, {_phrase(problem, best)}, does not fit: data as far from it "
             f"would arise with p = {best.fit_probability:.2g} only. Add candidates or check the referencing.",
         )
-    orphan, missed = _worst_list(problem, best)
-    if missed > 0.5:
-        return (
-            Verdict.NONE,
-            (),
-            missed,
-            f"{beside}None of these. The best explanation, {_phrase(problem, best)}, gives no line for {orphan}: "
-            f"what was measured there belongs to something else (probability {missed:.2f}). Add candidates.",
-        )
+    whole = [item for item in weighed if item.fit is not None and _worst_list(problem, item.fit)[1] <= _MAX_ODD_SHARE]
+    p_none = 1.0 - sum(item.probability for item in whole)
     if p_none >= 0.5:
+        orphan, odd = _worst_list(problem, best)
+        subject = " with ".join(_names(problem, best))
+        partial = (
+            f" {subject} gives no line for {orphan}: what was measured there belongs to something else."
+            if odd > _MAX_ODD_SHARE
+            else ""
+        )
+        rest = (
+            f" The best explanation of everything, {_phrase(problem, whole[0].fit)}, reaches "
+            f"{whole[0].probability:.2f}."
+            if whole and whole[0].fit is not None
+            else ""
+        )
         return (
             Verdict.NONE,
             (),
             p_none,
-            f"{beside}None of these (probability {p_none:.2f}). The best of them, {_phrase(problem, best)}, reaches "
-            f"{p_best:.2f}. Add candidates.",
+            f"{beside}None of these (probability {p_none:.2f}).{partial}{rest} Add candidates.",
         )
+    best = next(item.fit for item in whole if item.fit is not None)
+    p_best = whole[0].probability
+    fits = f"the measured values agree with it (p = {best.fit_probability:.2g})"
     if p_best > settings.identified_probability:
         return (
             Verdict.IDENTIFIED,
@@ -115,8 +119,8 @@ def _verdict(
         )
     credible: list[Weighed] = []
     reached, wanted = 0.0, settings.identified_probability * (1.0 - p_none)
-    for item in weighed:
-        if item.fit is not None and reached < wanted:
+    for item in whole:
+        if reached < wanted:
             credible.append(item)
             reached += item.probability
     shared = set.intersection(*(set(item.fit.members) for item in credible if item.fit is not None))
@@ -139,7 +143,8 @@ def _verdict(
 def _worst_list(problem: Problem, fit: SubsetFit) -> tuple[str, float]:
     """The peak list of which an explanation leaves most without a site, and the expected share of its peaks so left.
 
-    An odd peak may be an impurity's; a list of which more than half is odd has not been explained.
+    An odd peak may be an impurity's; a list of which more than half is odd has not been explained, and whatever gave it
+    is something that nobody proposed.
     """
     worst, share = "", 0.0
     for isotope in problem.isotopes:

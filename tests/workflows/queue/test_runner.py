@@ -14,6 +14,7 @@ import pytest
 from jobflow import Flow
 from surfshift.workflows.queue.errors import AlreadyRunningError, DiskFullError
 from surfshift.workflows.queue.folder import RunFolder
+from surfshift.workflows.queue.processes import processes_in
 from surfshift.workflows.queue.records import JobStatus, Snapshot, snapshot
 from surfshift.workflows.queue.runner import run_jobs
 
@@ -88,10 +89,13 @@ def test_kill_of_runner_and_jobs_repeats_only_what_was_cut_off(
     runner = subprocess.Popen([sys.executable, "-c", RUN, str(run_path)])
     wait_for(tmp_path, {"leaf 0", "leaf 1"})
     runner.kill()
-    for process in psutil.process_iter(["cwd"]):
-        if (process.info["cwd"] or "").startswith(str(run.jobs)):
-            process.kill()
     runner.wait()
+    killed = [process for found in processes_in(run.jobs).values() for process in found]
+    assert len(killed) == 2
+    for process in killed:
+        process.kill()
+    # a killed process takes a moment to go
+    assert psutil.wait_procs(killed, timeout=60)[1] == []
     repairs: list[Repairs] = []
     last = run_jobs(run, parallel_jobs=2, on_repair=repairs.append)
     assert last.count(JobStatus.DONE) == 3
