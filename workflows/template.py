@@ -21,7 +21,7 @@ crystal: AlPO4_berlinite         # required: a crystal of the library ...
 candidates:
   bulk: true                     # the bulk phase is a candidate
   surfaces:                      # facets to cut; none without this list
-    - miller: [0, 0, 1]
+    - miller: [1, 0, 0]
       thickness_ang: 8           # angstrom
       vacuum_ang: 12             # angstrom
       hydroxylation: [0, 1.0]    # share of broken bonds healed by split water
