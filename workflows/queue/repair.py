@@ -23,6 +23,9 @@ MAX_KILLS = 2
 """A job that is killed by a signal runs again this many times."""
 
 STARTED_STATES = ("CHECKED_OUT", "UPLOADED", "SUBMITTED", "RUNNING", "RUN_FINISHED")
+WAITING_STATES = ("CHECKED_OUT", "UPLOADED")
+"""Prepared by the runner but not started yet: nothing is lost when these are prepared again."""
+
 FAILED_STATES = ("FAILED", "REMOTE_ERROR")
 
 
@@ -94,7 +97,8 @@ def repair(run: RunFolder, controller: JobController, *, retry_failed: bool = Fa
                 reset.append(name)
         elif output is None:
             reset_job(controller, document)
-            reset.append(name)
+            if state not in WAITING_STATES:
+                reset.append(name)
         else:
             remove_half_added_jobs(controller, document, output)
             set_job(
