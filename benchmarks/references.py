@@ -31,6 +31,7 @@ from surfshift.structures.symmetry import SiteOrbit, distinct_sites
 from surfshift.structures.vocabulary import AtomicStructure
 from surfshift.workflows.engines.cluster import compute_site, method_of
 from surfshift.workflows.engines.protocols import ClusterProtocol, load_protocol
+from surfshift.workflows.files import write_atomically
 from surfshift.workflows.relaxation import relax_candidate
 from surfshift.workflows.study import RelaxSettings
 
@@ -74,16 +75,8 @@ def relaxed(name: str) -> AtomicStructure:
     if path.exists():
         return Relaxation.model_validate_json(path.read_text()).candidate.structure
     relaxation = relax_candidate(bulk_candidate(name), RelaxSettings())
-    keep(path, relaxation.model_dump_json(indent=1))
+    write_atomically(path, relaxation.model_dump_json(indent=1))
     return relaxation.candidate.structure
-
-
-def keep(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    path.parent.mkdir(exist_ok=True)
-    part = path.with_suffix(".part")
-    part.write_text(text)
-    part.replace(path)
 
 
 def compute(
@@ -94,7 +87,7 @@ def compute(
     if path.exists():
         return SiteTensors.model_validate_json(path.read_text())
     site = compute_site(structure, orbit, protocol, max_memory_mb=memory_mb)
-    keep(path, site.model_dump_json(indent=1))
+    write_atomically(path, site.model_dump_json(indent=1))
     return site
 
 

@@ -98,7 +98,7 @@ def cut_cluster(structure: AtomicStructure, target: int, *, shells: int, max_cap
     Raises
     ------
     UnsupportedEnvironmentError
-        If the target has no bond, or two anions or two cations are bonded to each other.
+        If the target has no bond, or two anions are bonded to each other.
     TooManyCapsChargedError
         If the cluster cannot be made neutral within ``max_cap_rescaling``.
     """

@@ -56,7 +56,7 @@ def build_molecule(cluster: Cluster, protocol: ClusterProtocol) -> ClusterMolecu
             ecp[label] = protocol.heavy_basis
         auxiliary[label] = protocol.auxiliary_basis if near else protocol.outer_auxiliary_basis
         grids[label] = protocol.target_grid if near else protocol.outer_grid
-    caps = [f"H{9}"] * len(cluster.cap_charges)
+    caps = ["H9"] * len(cluster.cap_charges)
     if caps:
         basis["H9"], auxiliary["H9"], grids["H9"] = (
             protocol.cap_basis,
