@@ -87,6 +87,7 @@ def build_candidates(study: StudyFile) -> tuple[Candidate, ...]:
         element whose tensors are wanted.
     """
     from ..structures.enumeration import bulk_candidate, enumerate_surfaces
+    from ..structures.regions import freeze_bottom
 
     bulk, parent = bulk_of(study)
     candidates = [bulk_candidate(bulk, name=parent)] if study.candidates.bulk else []
@@ -100,7 +101,10 @@ def build_candidates(study: StudyFile) -> tuple[Candidate, ...]:
             hydroxylation=surface.hydroxylation,
             max_atoms=surface.max_atoms,
         )
-        candidates += _kept(made, surface.keep, surface.miller)
+        kept = _kept(made, surface.keep, surface.miller)
+        if study.relax.mode == "fixed-bottom":
+            kept = [freeze_bottom(candidate, depth_ang=0.5 * surface.thickness_ang) for candidate in kept]
+        candidates += kept
     by_id = {candidate.id: candidate for candidate in candidates}
     present = {element for candidate in by_id.values() for element in candidate.structure.elements}
     absent = [isotope for isotope in study.nmr.isotopes if element_of(isotope) not in present]

@@ -75,7 +75,7 @@ class RelaxSettings(Frozen):
     """How candidates are relaxed.
 
     In mode ``symmetric`` a slab relaxes on both faces and keeps its symmetry, so that equivalent sites
-    stay equivalent; in mode ``fixed-bottom`` the atoms that the candidate names as frozen do not move.
+    stay equivalent; in mode ``fixed-bottom`` the lower half of its thickness does not move.
     The bulk cell stays at the literature cell unless ``relax_bulk_cell`` is set.
     """
 

@@ -107,6 +107,20 @@ def test_terminations_and_known_members_are_checked_by_name(tmp_path: Path) -> N
     assert "t0" in build_candidates(load_study(path))[1].name
 
 
+def test_fixed_bottom_holds_the_lower_half_of_a_slab_and_nothing_of_the_bulk(tmp_path: Path) -> None:
+    text = STUDY + "candidates:\n  surfaces:\n    - {miller: [0, 0, 1], thickness_ang: 6}\n"
+    path = tmp_path / "surface.yaml"
+    path.write_text(text, encoding="utf-8")
+    assert all(candidate.frozen_atoms == () for candidate in build_candidates(load_study(path)))
+    path.write_text(text.replace("relax: {", "relax: {mode: fixed-bottom, "), encoding="utf-8")
+    bulk, slab = build_candidates(load_study(path))[:2]
+    assert bulk.frozen_atoms == ()
+    heights = slab.structure.cart_coords[:, 2]
+    held = set(slab.frozen_atoms)
+    assert held == {i for i, height in enumerate(heights) if height - heights.min() <= 3.0}
+    assert 0 < len(held) < len(heights)
+
+
 def test_bulk_stands_for_every_bulk_candidate(study_path: Path) -> None:
     study = load_study(study_path)
     candidates = build_candidates(study)
