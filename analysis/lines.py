@@ -174,6 +174,8 @@ def _simulate(
     density = np.asarray(result.y[0].components[0].real, dtype=float)
     if axis[0] > axis[-1]:
         axis, density = axis[::-1], density[::-1]
+    # mrsimulator divides hertz by the frequency of the reference compound, which differs by up to 0.1 %
+    axis = axis * (2.0 * half_ppm / count / float(axis[1] - axis[0]))
     return axis.copy(), np.clip(density, 0.0, None)
 
 

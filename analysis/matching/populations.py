@@ -44,11 +44,28 @@ class AreaData(NamedTuple):
     weight: float
 
 
-class AmplitudeData(NamedTuple):
-    """Gaussian estimate of the members' amplitudes in one spectrum: mean (m,), precision (m, m)."""
+class AmplitudeForm(NamedTuple):
+    """Log likelihood of the amplitudes (k, m) of the members in k spectra about their optimum, to second order.
+
+    Attributes
+    ----------
+    mean
+        Optimum (k, m).
+    precision
+        Second derivatives with all other unknowns integrated out, (k, m, k, m).
+    pull
+        First derivatives at the optimum (k, m): not zero where populations are shared or zero.
+    groups
+        (k,) spectra of one group share populations.
+    volumes
+        (k,) range of the flat prior of each gain.
+    """
 
     mean: NDArray[np.float64]
     precision: NDArray[np.float64]
+    pull: NDArray[np.float64]
+    groups: NDArray[np.int64]
+    volumes: NDArray[np.float64]
 
 
 class PopulationFit(NamedTuple):
@@ -152,72 +169,182 @@ def _closeness(table: SiteTable, peak_list: PeakList, fit: PeakFit, settings: Ma
 
 def fit_populations(
     n_members: int,
-    areas: Sequence[Sequence[AreaData]],
-    amplitudes: Sequence[AmplitudeData],
+    areas: Sequence[Sequence[Sequence[AreaData]]],
+    form: AmplitudeForm | None,
     settings: MatchSettings,
-) -> PopulationFit:
-    """Posterior of the populations by importance sampling with a fixed seed.
+) -> tuple[PopulationFit, ...]:
+    """Posterior of the populations of each sample by adaptive importance sampling with a fixed seed.
 
-    A first flat sample locates the posterior; the second is drawn half flat and half from a Dirichlet distribution
-    with its mean and spread, and weighted back.
+    ``areas`` holds the lists of area data of each sample. The gains are integrated out exactly for each
+    draw of the populations. Draws come from Student distributions around the optimum, on the simplex, and from the flat
+    prior, and are weighted back. Log evidences are equal in all samples: that of all data together.
     """
-    if n_members <= 1:
-        ones = np.ones((1, max(n_members, 1)))
-        single = float(_log_likelihood(ones, areas, amplitudes, settings)[0]) if n_members else 0.0
-        return PopulationFit(ones, np.ones(1), single)
+    n_samples = len(areas)
+    n_groups = max(n_samples, 0 if form is None or not len(form.groups) else int(form.groups.max()) + 1)
+    has_data = any(areas) or (form is not None and len(form.groups) > 0)
+    if n_members <= 1 or not has_data:
+        single = np.ones((1, n_groups, max(n_members, 1)))
+        value = float(_log_likelihood(single, areas, form, settings)[0]) if n_members else 0.0
+        if n_members <= 1:
+            return tuple(PopulationFit(single[:, 0], np.ones(1), value) for _ in range(n_samples))
     rng = np.random.default_rng(settings.seed)
     count = settings.n_population_samples
-    flat = rng.dirichlet(np.ones(n_members), size=count)
-    if not areas and not amplitudes:
-        return PopulationFit(flat, np.full(count, 1.0 / count), 0.0)
+    flat = rng.dirichlet(np.ones(n_members), size=(count, n_groups))
+    even = np.full(count, 1.0 / count)
+    if not has_data:
+        return tuple(PopulationFit(flat[:, g], even, 0.0) for g in range(n_samples))
     samples, log_proposal = flat, np.zeros(count)
-    log_flat = math.lgamma(n_members)
-    for _ in range(3):
-        log_weight = _log_likelihood(samples, areas, amplitudes, settings) - log_proposal
-        weight = np.exp(log_weight - log_weight.max())
-        weight /= weight.sum()
-        if 1.0 / float(weight @ weight) > 0.25 * count:
+    proposal = _start(n_members, n_groups, form)
+    log_weight = _log_likelihood(samples, areas, form, settings)
+    weight = _normalised(log_weight)
+    if proposal is None:
+        proposal = _moments(samples, weight)
+    for _ in range(_ADAPTATIONS):
+        if 1.0 / float(weight @ weight) > 0.3 * count:
             break
-        mean = np.clip(weight @ samples, 1e-4, None)
-        mean /= mean.sum()
-        variance = weight @ (samples - mean) ** 2 + 1e-8
-        concentration = float(np.clip(np.median(mean * (1 - mean) / variance) * 0.5, n_members, 1e5))
-        near = rng.dirichlet(concentration * mean, size=count // 2)
-        samples = np.clip(np.concatenate([flat[: count - count // 2], near]), 1e-12, None)
-        samples /= samples.sum(axis=1, keepdims=True)
-        log_near = _log_dirichlet(samples, concentration * mean) - log_flat
-        log_proposal = np.logaddexp(math.log(0.5), math.log(0.5) + log_near)
-    log_weight = _log_likelihood(samples, areas, amplitudes, settings) - log_proposal
+        samples, log_proposal = _draw(rng, count, n_members, n_groups, proposal)
+        log_weight = _log_likelihood(samples, areas, form, settings) - log_proposal
+        weight = _normalised(log_weight)
+        proposal = _moments(samples, weight)
     top = float(log_weight.max())
-    weight = np.exp(log_weight - top)
-    return PopulationFit(samples, weight / weight.sum(), top + math.log(float(weight.mean())))
+    log_evidence = top + math.log(float(np.exp(log_weight - top).mean()))
+    return tuple(PopulationFit(samples[:, g], weight, log_evidence) for g in range(n_samples))
 
 
-def _log_dirichlet(samples: NDArray[np.float64], alpha: NDArray[np.float64]) -> NDArray[np.float64]:
-    norm = math.lgamma(float(alpha.sum())) - sum(math.lgamma(float(a)) for a in alpha)
-    result: NDArray[np.float64] = norm + np.log(samples) @ (alpha - 1.0)
-    return result
+_ADAPTATIONS = 4
+_DOF = 4.0
+_FLAT_SHARE = 0.1
+_WIDE_SHARE = 0.25
+_WIDE = 3.0
+
+
+def _normalised(log_weight: NDArray[np.float64]) -> NDArray[np.float64]:
+    weight = np.exp(log_weight - log_weight.max())
+    return np.asarray(weight / weight.sum())
+
+
+def _moments(samples: NDArray[np.float64], weight: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and covariance of the first m - 1 populations of all groups, (d,), (d, d)."""
+    free = samples[:, :, :-1].reshape(len(samples), -1)
+    mean = weight @ free
+    deviation = free - mean
+    covariance = (weight[:, None] * deviation).T @ deviation
+    return mean, covariance + 1e-10 * np.eye(len(mean)) + 1e-3 * np.diag(np.diagonal(covariance))
+
+
+def _start(
+    n_members: int, n_groups: int, form: AmplitudeForm | None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    """Mean and covariance of the populations from the amplitudes alone; None if a group has no spectrum."""
+    if form is None or not set(range(n_groups)) <= {int(g) for g in form.groups}:
+        return None
+    size = n_groups * (n_members - 1)
+    count = len(form.groups)
+    gains = form.mean.sum(axis=1)
+    if not (gains > 0).all():
+        return None
+    shares = form.mean / gains[:, None]
+    mean = np.stack([shares[form.groups == g].mean(axis=0) for g in range(n_groups)])
+    change = np.zeros((count, n_members, size + count))
+    for k, group in enumerate(form.groups):
+        for j in range(n_members - 1):
+            change[k, j, group * (n_members - 1) + j] = gains[k]
+            change[k, n_members - 1, group * (n_members - 1) + j] = -gains[k]
+        change[k, :, size + k] = shares[k]
+    flat = change.reshape(count * n_members, size + count)
+    matrix = flat.T @ form.precision.reshape(count * n_members, -1) @ flat
+    scale = np.sqrt(np.maximum(np.diagonal(matrix), 1e-12))
+    # a population cannot be less certain than under the flat prior
+    matrix = matrix / np.outer(scale, scale) + 1e-9 * np.eye(len(scale))
+    inverse = np.linalg.inv(matrix) / np.outer(scale, scale)
+    covariance = inverse[:size, :size]
+    spread = np.sqrt(np.diagonal(covariance))
+    shrink = np.minimum(1.0, 0.3 / spread)
+    return mean[:, :-1].ravel(), covariance * np.outer(shrink, shrink) + 1e-10 * np.eye(size)
+
+
+def _draw(
+    rng: np.random.Generator,
+    count: int,
+    n_members: int,
+    n_groups: int,
+    proposal: tuple[NDArray[np.float64], NDArray[np.float64]],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Draws (s, g, m) from the mixture of flat, narrow and wide distributions, and its log density over the flat one.
+
+    Draws outside the simplex are kept, with a negative population: their likelihood is zero.
+    """
+    mean, covariance = proposal
+    size = len(mean)
+    factor = np.linalg.cholesky(covariance)
+    kind = rng.random(count)
+    normal = rng.normal(size=(count, size)) / np.sqrt(rng.chisquare(_DOF, size=(count, 1)) / _DOF)
+    scale = np.where(kind < _FLAT_SHARE + _WIDE_SHARE, _WIDE, 1.0)[:, None]
+    free = mean + scale * normal @ factor.T
+    flat = rng.dirichlet(np.ones(n_members), size=(count, n_groups))
+    free = np.where((kind < _FLAT_SHARE)[:, None], flat[:, :, :-1].reshape(count, size), free)
+    standard = np.linalg.solve(factor, (free - mean).T)
+    square = (standard**2).sum(axis=0)
+    norm = math.lgamma(0.5 * (_DOF + size)) - math.lgamma(0.5 * _DOF) - 0.5 * size * math.log(_DOF * math.pi)
+    norm -= float(np.log(np.diagonal(factor)).sum())
+    log_narrow = norm - 0.5 * (_DOF + size) * np.log1p(square / _DOF)
+    log_wide = norm - size * math.log(_WIDE) - 0.5 * (_DOF + size) * np.log1p(square / _DOF / _WIDE**2)
+    log_flat = n_groups * math.lgamma(n_members)
+    parts = [
+        np.full(count, math.log(_FLAT_SHARE) + log_flat),
+        math.log(_WIDE_SHARE) + log_wide,
+        math.log(1.0 - _FLAT_SHARE - _WIDE_SHARE) + log_narrow,
+    ]
+    shaped = free.reshape(count, n_groups, n_members - 1)
+    samples = np.concatenate([shaped, 1.0 - shaped.sum(axis=2, keepdims=True)], axis=2)
+    return samples, np.logaddexp.reduce(parts, axis=0) - log_flat
 
 
 def _log_likelihood(
     samples: NDArray[np.float64],
-    areas: Sequence[Sequence[AreaData]],
-    amplitudes: Sequence[AmplitudeData],
+    areas: Sequence[Sequence[Sequence[AreaData]]],
+    form: AmplitudeForm | None,
     settings: MatchSettings,
 ) -> NDArray[np.float64]:
-    """Log likelihood (s,) of populations (s, m), relative to unrelated areas (flat on their own simplex)."""
+    """Log likelihood (s,) of populations (s, g, m), for areas relative to unrelated ones (flat on their own simplex)."""
     total = np.zeros(len(samples))
-    for alternatives in areas:
-        terms = [math.log(data.weight) + _area_log_likelihood(samples, data, settings) for data in alternatives]
-        sharp = np.logaddexp.reduce(terms, axis=0)
-        total += np.logaddexp(sharp + math.log1p(-settings.area_outlier), math.log(settings.area_outlier))
-    for spectrum in amplitudes:
-        weighted = spectrum.precision @ spectrum.mean
-        along = np.clip(samples @ weighted, 0.0, None)
-        across = np.einsum("sm,mn,sn->s", samples, spectrum.precision, samples)
-        best = along**2 / np.clip(across, 1e-300, None)
-        total += -0.5 * (float(spectrum.mean @ weighted) - best)
+    inside = (samples >= 0).all(axis=(1, 2))
+    valid = samples[inside]
+    value = np.zeros(len(valid))
+    for group, lists in enumerate(areas):
+        for alternatives in lists:
+            terms = [
+                math.log(data.weight) + _area_log_likelihood(valid[:, group], data, settings) for data in alternatives
+            ]
+            sharp = np.logaddexp.reduce(terms, axis=0)
+            value += np.logaddexp(sharp + math.log1p(-settings.area_outlier), math.log(settings.area_outlier))
+    if form is not None and len(form.groups):
+        value += _amplitude_log_likelihood(valid, form)
+    total[inside] = value
+    total[~inside] = -np.inf
     return total
+
+
+def _amplitude_log_likelihood(samples: NDArray[np.float64], form: AmplitudeForm) -> NDArray[np.float64]:
+    """Log likelihood (s,) of populations (s, g, m) with the gains integrated over their flat, positive prior."""
+    from scipy.special import log_ndtr
+
+    count = len(form.groups)
+    shares = samples[:, form.groups]
+    half = np.einsum("skm,kmln->skln", shares, form.precision)
+    curvature = np.einsum("skln,sln->skl", half, shares)
+    # data that say nothing on a gain leave its flat prior
+    curvature[:, np.arange(count), np.arange(count)] += 2.0 * math.pi / form.volumes**2
+    slope = np.einsum("skln,ln->sk", half, form.mean) + np.einsum("skm,km->sk", shares, form.pull)
+    inverse = np.linalg.inv(curvature)
+    gains = np.einsum("skl,sl->sk", inverse, slope)
+    result: NDArray[np.float64] = 0.5 * (slope * gains).sum(axis=1) - 0.5 * np.linalg.slogdet(curvature)[1]
+    result += 0.5 * count * math.log(2.0 * math.pi) - float(np.log(form.volumes).sum())
+    spread = np.sqrt(np.maximum(inverse[:, np.arange(count), np.arange(count)], 1e-300))
+    result += log_ndtr(gains / spread).sum(axis=1)
+    flat = form.mean.ravel()
+    result -= 0.5 * float(flat @ form.precision.reshape(len(flat), -1) @ flat) + float(form.pull.ravel() @ flat)
+    return result
 
 
 def _area_log_likelihood(samples: NDArray[np.float64], data: AreaData, settings: MatchSettings) -> NDArray[np.float64]:

@@ -12,9 +12,9 @@ from ...structures.errors import SurfshiftError
 from ..reference_fit import MixedMethodsError
 from ..vocabulary import PeakList, Spectrum
 from .peaks import PeakFit, fit_peaks
-from .populations import PopulationFit, area_data, fit_populations
+from .populations import AreaData, PopulationFit, area_data, fit_populations
 from .sites import SiteTable, site_table
-from .spectra import ShapeStore, SpectrumFit, curve_parts, fit_spectra, grid_of
+from .spectra import JointModel, KernelStore, SpectrumFit, SpectrumTask, curve_parts, grid_of
 from .unknown import unknown_log_evidence
 
 if TYPE_CHECKING:
@@ -31,7 +31,11 @@ class MatchError(SurfshiftError):
 
 
 class SubsetFit(NamedTuple):
-    """One explanation with all its fits; ``members`` are positions in the problem's list of candidates."""
+    """One explanation with all its fits; ``members`` are positions in the problem's list of candidates.
+
+    ``populations`` are those of the first sample, ``by_sample`` those of all. ``spectral_occam`` is what the evidence of
+    the spectra lies below the likelihood of the best fit, amplitudes left aside.
+    """
 
     members: tuple[int, ...]
     log_evidence: float
@@ -40,6 +44,8 @@ class SubsetFit(NamedTuple):
     spectra: dict[str, SpectrumFit]
     populations: PopulationFit
     fit_probability: float
+    by_sample: tuple[PopulationFit, ...] = ()
+    spectral_occam: float = 0.0
 
 
 class Weighed(NamedTuple):
@@ -89,9 +95,13 @@ class Problem:
         self.spectra = {
             n: [m for m in self.measurements if isinstance(m, Spectrum) and m.isotope == n] for n in self.isotopes
         }
+        self.grids = {m.name: grid_of(m, settings) for m in self.measurements if isinstance(m, Spectrum)}
+        self.n_samples = 1
+        self.sample_of = {m.name: 0 for m in self.measurements}
+        self.tasks = self._tasks()
         self.always = tuple(i for i, key in enumerate(self.ids) if key in settings.always_present)
         self.others = tuple(i for i in range(len(self.ids)) if i not in self.always)
-        self.store = ShapeStore()
+        self.store = KernelStore()
         self._fits: dict[tuple[int, ...], SubsetFit] = {}
         atoms = [
             sum(site.multiplicity for site in self.sites[key] if site.isotope in self.isotopes) for key in self.ids
@@ -133,6 +143,17 @@ class Problem:
         if len(set(names)) != len(names):
             raise MatchError(f"measurements repeat a name: {', '.join(sorted(names))}; name each one differently")
 
+    def _tasks(self) -> list[SpectrumTask]:
+        """All spectra with their groups: one group per sample, and one per spectrum in which areas do not count atoms."""
+        tasks, next_group = [], self.n_samples
+        for isotope in self.isotopes:
+            for spectrum in self.spectra[isotope]:
+                group = self.sample_of[spectrum.name]
+                if spectrum.experiment.is_surface_selective:
+                    group, next_group = next_group, next_group + 1
+                tasks.append(SpectrumTask(spectrum, self.grids[spectrum.name], group))
+        return tasks
+
     def table(self, isotope: str, members: Sequence[int]) -> SiteTable:
         """Sites of one isotope of a subset."""
         return site_table(isotope, [self.sites[self.ids[i]] for i in members], self.references[isotope])
@@ -151,48 +172,50 @@ class Problem:
 
     def _fit(self, members: tuple[int, ...]) -> SubsetFit:
         log_evidence = 0.0
-        tables, peaks, spectra = {}, {}, {}
-        areas, amplitudes = [], []
+        tables, peaks, shares, priors = {}, {}, {}, {}
+        areas: list[list[tuple[AreaData, ...]]] = [[] for _ in range(self.n_samples)]
         for isotope in self.isotopes:
             table = self.table(isotope, members)
-            shares = self.shares(table, members)
-            tables[isotope] = table
+            tables[isotope], shares[isotope] = table, self.shares(table, members)
             found = fit_peaks(table, self.lists[isotope], self.settings)
             log_evidence += found.log_evidence
             peaks[isotope] = found
+            priors[isotope] = (found.mean, found.covariance)
             start = 0
             for peak_list in self.lists[isotope]:
-                data = area_data(table, peak_list, found, start=start, shares=shares, settings=self.settings)
+                data = area_data(
+                    table, peak_list, found, start=start, shares=shares[isotope], settings=self.settings
+                )
                 start += len(peak_list.peaks)
                 if data:
-                    areas.append(data)
-            if self.spectra[isotope]:
-                shaped = fit_spectra(
-                    table,
-                    self.spectra[isotope],
-                    shares,
-                    (found.mean, found.covariance),
-                    settings=self.settings,
-                    store=self.store,
-                    n_members=len(members),
-                )
-                spectra[isotope] = shaped
-                log_evidence += shaped.log_evidence
-                amplitudes += [
-                    estimate
-                    for spectrum, estimate in zip(self.spectra[isotope], shaped.amplitudes, strict=True)
-                    if not spectrum.experiment.is_surface_selective
-                ]
-        populations = fit_populations(len(members), areas, amplitudes, self.settings)
-        log_evidence += populations.log_evidence
+                    areas[self.sample_of[peak_list.name]].append(data)
+        joint = None
+        if self.tasks:
+            model = JointModel(
+                tables,
+                self.tasks,
+                shares,
+                priors,
+                settings=self.settings,
+                store=self.store,
+                n_members=len(members),
+            )
+            joint = model.fit()
+            log_evidence += joint.log_evidence
+        populations = fit_populations(len(members), areas, joint.form if joint else None, self.settings)
+        log_evidence += populations[0].log_evidence
+        spectra = joint.spectra if joint else {}
+        occam = joint.log_evidence + joint.misfit if joint else 0.0
         return SubsetFit(
             members,
             log_evidence,
             tables,
             peaks,
             spectra,
-            populations,
+            populations[0],
             _fit_probability(list(peaks.values()), list(spectra.values()), self.settings.seed),
+            populations,
+            occam,
         )
 
     def unknown_log_evidence(self) -> float:
@@ -202,20 +225,20 @@ class Problem:
             table = self.table(isotope, self.always)
             total += fit_peaks(table, self.lists[isotope], self.settings, unknown_allowed=True).log_evidence
             for spectrum in self.spectra[isotope]:
-                grid = grid_of(spectrum, self.settings)
+                grid = self.grids[spectrum.name]
                 total += unknown_log_evidence(
                     grid,
                     self._known_columns(isotope, spectrum),
                     resolution_ppm=self.settings.resolution_ppm(isotope),
                     shift_range_ppm=self.settings.shift_range_ppm(isotope),
                 )
-            if self.always and self.spectra[isotope]:
-                total += self.fit(()).spectra[isotope].log_occam
+        if self.always and self.tasks:
+            total += self.fit(()).spectral_occam
         return total
 
     def _known_columns(self, isotope: str, spectrum: Spectrum) -> NDArray[np.float64]:
         """Lines of the candidates always present as fitted alone, (p, m) on the fitted axis."""
-        grid = grid_of(spectrum, self.settings)
+        grid = self.grids[spectrum.name]
         if not self.always:
             return np.zeros((len(grid.axis), 0))
         alone = self.fit(())
@@ -309,5 +332,5 @@ def _fit_probability(peaks: Sequence[PeakFit], spectra: Sequence[SpectrumFit], s
             else 1.0
         )
         values.append(1.0 - (1.0 - single) ** n_peaks)
-    values += [float(chi2.sf(value, dof)) for found in spectra for value, dof in found.tests]
+    values += [probability for found in spectra for probability in found.probabilities]
     return min(1.0, min(values) * len(values)) if values else 1.0

@@ -1,8 +1,10 @@
-"""Evidence of spectra: line shapes of all sites of a subset, fitted with populations, offsets and errors at once.
+"""Spectra of one or more samples, fitted with the sites of a subset all at once.
 
-The unknowns of a site are the same as for peak lists (shared offset, shift error, CQ error), and their posterior
-from the peak lists is the prior here. Amplitudes of candidates are non-negative, the baseline is linear, and
-broadenings are tried from wide to narrow, which also leads the fit past false minima. The evidence is Laplace's.
+The unknowns are, per isotope, the shared offset and each site's shift and CQ error (their prior is the posterior of the
+peak lists); per spectrum two broadenings, a linear baseline and a gain; and populations, which all spectra of a
+sample that count atoms share. Surface-selective spectra have weights of their own. Line shapes come from the kernel
+tables. The fit runs from smoothed to full resolution, which leads it past false minima, by Gauss-Newton steps with
+amplitudes and baselines solved for exactly (variable projection, Kaufman's form).
 """
 
 from __future__ import annotations
@@ -12,9 +14,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from ..constants import isotope as nucleus_of
-from ..lines import broadened, shape
-from .populations import AmplitudeData
+from ..kernels import SiteKernels, SiteShape, Synthesis, broadening_transform
+from .amplitudes import Amplitudes, solve_amplitudes
+from .populations import AmplitudeForm
+from .residuals import residual_probabilities
 from .sites import visibility
 
 if TYPE_CHECKING:
@@ -26,19 +29,35 @@ if TYPE_CHECKING:
     from .settings import MatchSettings
     from .sites import SiteTable
 
-CQ_STEPS = (-2.0, -1.0, 0.0, 1.0, 2.0)
-"""Deviations of CQ, in its errors, at which line shapes are simulated; between them they are interpolated."""
-
-_ITERATIONS = 8
-_REFINEMENTS = 3
+_ITERATIONS = 15
+_SMOOTH_ITERATIONS = 5
+_CONVERGED = 0.02
+_LORENTZIAN_SHARE = 0.2
 
 
 class Grid(NamedTuple):
-    """A spectrum as it is fitted: averaged axis (p,), intensity (p,), error of a point (one number)."""
+    """A spectrum as it is fitted: uniform axis (p,), intensity (p,), error of each point (p,), and its two parts.
+
+    ``noise`` is the error of a point from noise, ``model`` (p,) what the line shapes may be off; ``block`` is the number
+    of measured points averaged into one.
+    """
 
     axis: NDArray[np.float64]
     intensity: NDArray[np.float64]
-    error: float
+    error: NDArray[np.float64]
+    noise: float
+    model: NDArray[np.float64]
+    block: int
+
+    @property
+    def step(self) -> float:
+        """Spacing of the axis, ppm."""
+        return float(self.axis[-1] - self.axis[0]) / (len(self.axis) - 1)
+
+    @property
+    def frame(self) -> float:
+        """Largest area a line could have: width times height of the spectrum."""
+        return float(np.ptp(self.axis)) * float(np.ptp(self.intensity))
 
 
 class SpectrumFit(NamedTuple):
@@ -46,327 +65,402 @@ class SpectrumFit(NamedTuple):
 
     Attributes
     ----------
-    log_evidence
-        Laplace evidence, up to a constant of the data.
-    log_occam
-        What the evidence lies below the likelihood of the best fit.
     latent
         Offsets, site errors and CQ errors at the optimum, (2 + 2n,).
-    broadening_ppm
-        Broadening chosen for the spectra.
+    broadenings
+        Gaussian and Lorentzian full widths at half maximum per spectrum, ppm.
     amplitudes
-        Amplitude estimate of the members per spectrum.
+        Amplitudes (m,) of the members per spectrum.
     baselines
         Constant and slope of the baseline per spectrum, on the axis scaled to -1 .. 1.
-    tests
-        (value, degrees of freedom) of chi-square checks: residuals per spectrum, then the deviations from the prior.
+    probabilities
+        Predictive p-values: structure of the residual per spectrum, then the deviations from the prior.
+    """
+
+    latent: NDArray[np.float64]
+    broadenings: tuple[tuple[float, float], ...]
+    amplitudes: tuple[NDArray[np.float64], ...]
+    baselines: tuple[NDArray[np.float64], ...]
+    probabilities: tuple[float, ...]
+
+    @property
+    def broadening_ppm(self) -> float:
+        """Mean Gaussian broadening of the spectra, ppm."""
+        return float(np.mean([gaussian for gaussian, _ in self.broadenings]))
+
+
+class JointFit(NamedTuple):
+    """Result of fitting all spectra with one subset.
+
+    ``log_evidence`` is that of the optimum with latents and baselines integrated out (Laplace), amplitudes still at the
+    optimum; ``form`` is the likelihood of the amplitudes around it. ``misfit`` is half the squared residual.
     """
 
     log_evidence: float
-    log_occam: float
-    latent: NDArray[np.float64]
-    broadening_ppm: float
-    amplitudes: tuple[AmplitudeData, ...]
-    baselines: tuple[NDArray[np.float64], ...]
-    tests: tuple[tuple[float, float], ...]
-
-
-class Kernel(NamedTuple):
-    """A broadened shape ready to be placed: bin borders (q + 1,) in ppm, cumulative area and density there, its CQ."""
-
-    borders: NDArray[np.float64]
-    cumulative: NDArray[np.float64]
-    density: NDArray[np.float64]
-    cq_mhz: float
-
-
-class ShapeStore:
-    """Broadened line shapes of sites by condition, simulated once and shared by all subsets."""
-
-    def __init__(self) -> None:
-        self._kernels: dict[tuple[object, ...], Kernel] = {}
-
-    def get(self, site: PredictedSite, spectrum: Spectrum, step: int, broadening: float) -> Kernel:
-        """Shape of a site in the conditions of a spectrum, CQ off by ``CQ_STEPS[step]`` of its errors."""
-        cq = max(0.05 * abs(site.cq_mhz), abs(site.cq_mhz) + CQ_STEPS[step] * site.cq_error_mhz)
-        key = (
-            spectrum.field_tesla,
-            spectrum.mas_rate_hz,
-            site.isotope,
-            site.zeta_csa_ppm,
-            site.eta_csa,
-            cq,
-            site.eta_q,
-        )
-        if (*key, broadening) not in self._kernels:
-            unit = broadened(
-                shape(
-                    site.isotope,
-                    field_tesla=spectrum.field_tesla,
-                    mas_rate_hz=spectrum.mas_rate_hz,
-                    zeta_csa_ppm=site.zeta_csa_ppm,
-                    eta_csa=site.eta_csa,
-                    cq_mhz=cq,
-                    eta_q=site.eta_q,
-                ),
-                broadening,
-            )
-            borders = np.append(unit.axis_ppm - 0.5 * unit.step_ppm, unit.axis_ppm[-1] + 0.5 * unit.step_ppm)
-            padded = np.concatenate([[0.0], unit.density, [0.0]])
-            self._kernels[(*key, broadening)] = Kernel(
-                borders,
-                np.concatenate([[0.0], np.cumsum(unit.density) * unit.step_ppm]),
-                0.5 * (padded[1:] + padded[:-1]),
-                cq,
-            )
-        return self._kernels[(*key, broadening)]
+    misfit: float
+    form: AmplitudeForm
+    spectra: dict[str, SpectrumFit]
 
 
 def grid_of(spectrum: Spectrum, settings: MatchSettings) -> Grid:
-    """A spectrum averaged to at most ``max_spectrum_points`` points, with the error of one point."""
+    """A spectrum on a uniform axis, averaged to at most ``max_spectrum_points`` points."""
     axis, intensity = np.array(spectrum.axis_ppm), np.array(spectrum.intensity)
+    steps = np.diff(axis)
+    if np.ptp(steps) > 0.01 * steps.mean():
+        uniform = np.linspace(axis[0], axis[-1], len(axis))
+        axis, intensity = uniform, np.interp(uniform, axis, intensity)
     block = math.ceil(len(axis) / settings.max_spectrum_points)
     count = len(axis) // block
     axis = axis[: count * block].reshape(count, block).mean(axis=1)
     intensity = intensity[: count * block].reshape(count, block).mean(axis=1)
-    tallest = float(np.abs(intensity - np.median(intensity)).max())
-    error = math.hypot(spectrum.noise / math.sqrt(block), settings.model_error_fraction * tallest)
-    return Grid(axis, intensity, error)
+    noise = spectrum.noise / math.sqrt(block)
+    height = np.abs(intensity - np.median(intensity))
+    smooth = np.convolve(np.pad(height, 2, mode="edge"), np.full(5, 0.2), mode="valid")
+    model = settings.model_error_fraction * smooth
+    return Grid(axis, intensity, np.hypot(noise, model), noise, model, block)
 
 
-def broadenings(spectra: Sequence[Spectrum], settings: MatchSettings, resolution_ppm: float) -> tuple[float, ...]:
-    """Broadenings to try, widest first, ppm."""
+def broadening_prior(grid: Grid, settings: MatchSettings, resolution_ppm: float) -> tuple[float, float]:
+    """Mean and standard deviation of the logarithm of the Gaussian broadening in ppm."""
+    lowest = 2.0 * grid.step
     if settings.broadenings_ppm:
-        return tuple(sorted(settings.broadenings_ppm, reverse=True))
-    step = max(float(np.mean(np.diff(spectrum.axis_ppm))) for spectrum in spectra)
-    narrowest = max(0.3 * resolution_ppm, 2.0 * step)
-    return tuple(float(width) for width in np.geomspace(max(4.0 * resolution_ppm, 2.0 * narrowest), narrowest, 5))
-
-
-def fit_spectra(
-    table: SiteTable,
-    spectra: Sequence[Spectrum],
-    shares: NDArray[np.float64],
-    prior: tuple[NDArray[np.float64], NDArray[np.float64]],
-    *,
-    settings: MatchSettings,
-    store: ShapeStore,
-    n_members: int,
-) -> SpectrumFit:
-    """Fit all spectra of one isotope with the sites of one subset.
-
-    Parameters
-    ----------
-    table, shares
-        Sites and each site's part of its candidate's atoms (n,).
-    prior
-        Mean (2 + 2n,) and covariance of offsets, site errors and CQ errors, after the peak lists.
-    store
-        Line shapes, shared between calls.
-    n_members
-        Number of candidates in the subset.
-    """
-    model = _Model(table, spectra, shares, prior, settings=settings, store=store, n_members=n_members)
-    widths = broadenings(spectra, settings, settings.resolution_ppm(table.isotope))
-    latent = prior[0].copy()
-    # wide and tolerant first, so that lines find their place; then true errors from narrow to wide
-    for width in widths[:-1]:
-        latent, _ = model.optimise(latent, width, tolerance=max(1.0, 2.0 * width / widths[-1]))
-    tried: dict[float, SpectrumFit] = {}
-    for width in reversed(widths):
-        latent, tried[width] = model.optimise(latent, width)
-        if tried[width].log_evidence < max(fit.log_evidence for fit in tried.values()) - 20.0:
-            break
-    # halve the steps of the grid about its best width
-    for _ in range(_REFINEMENTS if len(tried) > 1 else 0):
-        best = max(tried.values(), key=lambda fit: fit.log_evidence)
-        order = sorted(tried)
-        place = order.index(best.broadening_ppm)
-        for neighbour in order[max(0, place - 1) : place] + order[place + 1 : place + 2]:
-            width = math.sqrt(best.broadening_ppm * neighbour)
-            tried[width] = model.optimise(best.latent, width)[1]
-    return max(tried.values(), key=lambda fit: fit.log_evidence)
-
-
-class _State(NamedTuple):
-    """Per spectrum: amplitudes (m,), whitened residual (p,), derivatives (p, latent) and columns (p, m).
-
-    All have the baseline projected out, ``projected`` the amplitudes as well.
-    """
-
-    objective: float
-    amplitudes: list[NDArray[np.float64]]
-    residuals: list[NDArray[np.float64]]
-    projected: list[NDArray[np.float64]]
-    free: list[NDArray[np.float64]]
-    designs: list[NDArray[np.float64]]
-
-
-class _Model:
-    def __init__(
-        self,
-        table: SiteTable,
-        spectra: Sequence[Spectrum],
-        shares: NDArray[np.float64],
-        prior: tuple[NDArray[np.float64], NDArray[np.float64]],
-        *,
-        settings: MatchSettings,
-        store: ShapeStore,
-        n_members: int,
-    ) -> None:
-        self.table, self.spectra, self.store, self.n_members = table, spectra, store, n_members
-        self.is_plain = not nucleus_of(table.isotope).is_half_integer_quadrupolar
-        self.prior_mean = prior[0]
-        self.prior_precision = np.linalg.inv(prior[1] + 1e-9 * np.eye(len(prior[0])))
-        self.grids = [grid_of(spectrum, settings) for spectrum in spectra]
-        self.signals = [shares * visibility(table, spectrum, settings) for spectrum in spectra]
-        self.bases = [np.linalg.qr(baseline_columns(grid.axis))[0] for grid in self.grids]
-
-    def lines(
-        self, k: int, latent: NDArray[np.float64], width: float, axis: NDArray[np.float64]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-        """Lines (n, p) of all sites in spectrum k with derivatives in shift (per ppm) and CQ (per MHz).
-
-        Between two simulated CQ both shapes are stretched to the CQ wanted (second-order shifts grow with its square)
-        and then mixed.
-        """
-        n = len(self.table)
-        position = self.table.delta + self.table.offset_rows @ latent[:2] + latent[2 : 2 + n]
-        edges = _edges(axis)
-        bins = np.diff(edges)
-        value, by_shift, by_cq = np.zeros((3, n, len(axis)))
-        for s, site in enumerate(self.table.sites):
-            at = edges - position[s]
-            if site.cq_mhz == 0.0 or self.is_plain:
-                kernel = self.store.get(site, self.spectra[k], 2, width)
-                value[s] = np.diff(np.interp(at, kernel.borders, kernel.cumulative)) / bins
-                by_shift[s] = -np.diff(np.interp(at, kernel.borders, kernel.density, 0.0, 0.0)) / bins
-                continue
-            error = self.table.cq_error[s]
-            where = float(np.clip(latent[2 + n + s] / error, CQ_STEPS[0], CQ_STEPS[-1])) - CQ_STEPS[0]
-            left = min(int(where), len(CQ_STEPS) - 2)
-            share = where - left
-            pair = [self.store.get(site, self.spectra[k], index, width) for index in (left, left + 1)]
-            cq = (1.0 - share) * pair[0].cq_mhz + share * pair[1].cq_mhz
-            areas = []
-            for kernel, part in zip(pair, (1.0 - share, share), strict=True):
-                stretch = (cq / kernel.cq_mhz) ** 2
-                squeezed = at / stretch
-                areas.append(np.diff(np.interp(squeezed, kernel.borders, kernel.cumulative)) / bins)
-                density = np.interp(squeezed, kernel.borders, kernel.density, 0.0, 0.0)
-                by_shift[s] -= part * np.diff(density) / stretch / bins
-                by_cq[s] -= part * np.diff(density * squeezed) * 2.0 / cq / bins
-            value[s] = (1.0 - share) * areas[0] + share * areas[1]
-            by_cq[s] += (areas[1] - areas[0]) / error
-        return value, by_shift, by_cq
-
-    def solve(self, latent: NDArray[np.float64], width: float, tolerance: float) -> _State:
-        """Best amplitudes and baselines for given latents, with what the next step and the evidence need."""
-        from scipy.optimize import nnls
-
-        n, dim = len(self.table), len(latent)
-        deviation = latent - self.prior_mean
-        objective = 0.5 * float(deviation @ self.prior_precision @ deviation)
-        amplitudes, residuals, projected, free, designs = [], [], [], [], []
-        for k, grid in enumerate(self.grids):
-            value, by_shift, by_cq = self.lines(k, latent, width, grid.axis)
-            error, base = grid.error * tolerance, self.bases[k]
-            columns = self.columns(value, k) / error
-            columns -= base @ (base.T @ columns)
-            target = grid.intensity / error
-            target = target - base @ (base.T @ target)
-            amplitude = nnls(columns, target)[0] if self.n_members else np.zeros(0)
-            residual = target - columns @ amplitude
-            height = (amplitude[self.table.member] * self.signals[k])[:, None] if n else np.zeros((0, 1))
-            jacobian = np.zeros((len(grid.axis), dim))
-            shift = (height * by_shift).T / error
-            jacobian[:, :2] = shift @ self.table.offset_rows
-            jacobian[:, 2 : 2 + n] = shift
-            jacobian[:, 2 + n :] = (height * by_cq).T / error
-            jacobian = jacobian - base @ (base.T @ jacobian)
-            free.append(jacobian)
-            # what active amplitudes and the baseline can follow is no information on the latents (Kaufman)
-            followed = np.linalg.qr(columns[:, amplitude > 0])[0]
-            projected.append(jacobian - followed @ (followed.T @ jacobian))
-            objective += 0.5 * float(residual @ residual)
-            amplitudes.append(amplitude)
-            residuals.append(residual)
-            designs.append(columns)
-        return _State(objective, amplitudes, residuals, projected, free, designs)
-
-    def columns(self, value: NDArray[np.float64], k: int) -> NDArray[np.float64]:
-        """Sum of the lines (n, p) of each member, (p, m)."""
-        columns = np.zeros((value.shape[1], self.n_members))
-        np.add.at(columns.T, self.table.member, value * self.signals[k][:, None])
-        return columns
-
-    def optimise(
-        self, latent: NDArray[np.float64], width: float, *, tolerance: float = 1.0
-    ) -> tuple[NDArray[np.float64], SpectrumFit]:
-        """Gauss-Newton steps on the latents with the amplitudes projected out, then the Laplace evidence."""
-        state = self.solve(latent, width, tolerance)
-        n = len(self.table)
-        for _ in range(_ITERATIONS if n else 0):
-            curvature, gradient = self.prior_precision.copy(), self.prior_precision @ (latent - self.prior_mean)
-            for free, residual in zip(state.projected, state.residuals, strict=True):
-                curvature += free.T @ free
-                gradient -= free.T @ residual
-            change = -np.linalg.solve(curvature, gradient)
-            moved = np.abs(self.table.offset_rows @ change[:2] + change[2 : 2 + n]).max()
-            change *= min(1.0, 1.5 * width / max(float(moved), 1e-12))
-            gain = 0.0
-            for _ in range(4):
-                attempt = self.solve(latent + change, width, tolerance)
-                gain = state.objective - attempt.objective
-                if gain > 0:
-                    latent, state = latent + change, attempt
-                    break
-                change = 0.35 * change
-            if gain < 0.05:
-                break
-        return latent, self._evidence(latent, width, state)
-
-    def _evidence(self, latent: NDArray[np.float64], width: float, state: _State) -> SpectrumFit:
-        log_evidence, estimates, baselines, tests = -state.objective, [], [], []
-        m = self.n_members
-        informed = np.zeros_like(self.prior_precision)
-        joint = self.prior_precision + sum((free.T @ free for free in state.free), np.zeros_like(informed))
-        for k, grid in enumerate(self.grids):
-            informed += state.projected[k].T @ state.projected[k]
-            # amplitudes given any baseline: the columns have the baseline projected out
-            precision = state.designs[k].T @ state.designs[k] + 1e-9 * np.eye(m)
-            # for the populations the latents are unknown too
-            cross = state.designs[k].T @ state.free[k]
-            marginal = precision - cross @ np.linalg.solve(joint, cross.T)
-            estimates.append(AmplitudeData(state.amplitudes[k], marginal + 1e-6 * np.diag(np.diagonal(precision))))
-            value, _, _ = self.lines(k, latent, width, grid.axis)
-            rest = grid.intensity - self.columns(value, k) @ state.amplitudes[k]
-            baselines.append(np.asarray(np.linalg.lstsq(baseline_columns(grid.axis), rest, rcond=None)[0], dtype=float))
-            # flat prior of each amplitude up to the area of the whole frame
-            span = float(np.ptp(grid.axis)) * float(np.ptp(grid.intensity))
-            occam = 0.5 * m * math.log(2.0 * math.pi) - m * math.log(span)
-            if m:
-                occam -= 0.5 * float(np.linalg.slogdet(precision)[1])
-            log_evidence += min(occam, 0.0)
-            residual = state.residuals[k]
-            tests.append((float(residual @ residual), float(max(1, len(grid.axis) - m - 3))))
-        curvature = self.prior_precision + informed
-        log_evidence += 0.5 * float(np.linalg.slogdet(self.prior_precision)[1] - np.linalg.slogdet(curvature)[1])
-        deviation = latent - self.prior_mean
-        effective = float(np.trace(np.linalg.solve(curvature, informed)))
-        tests.append((float(deviation @ self.prior_precision @ deviation), max(1.0, effective)))
-        log_occam = log_evidence + 0.5 * sum(value for value, _ in tests[:-1])
-        return SpectrumFit(log_evidence, log_occam, latent, width, tuple(estimates), tuple(baselines), tuple(tests))
-
-
-def _edges(axis: NDArray[np.float64]) -> NDArray[np.float64]:
-    middle = 0.5 * (axis[1:] + axis[:-1])
-    return np.concatenate([[2.0 * axis[0] - middle[0]], middle, [2.0 * axis[-1] - middle[-1]]])
+        low, high = min(settings.broadenings_ppm), max(settings.broadenings_ppm)
+        return math.log(max(lowest, math.sqrt(low * high))), max(0.3, 0.5 * math.log(high / low))
+    return math.log(max(lowest, 1.1 * resolution_ppm)), 0.7
 
 
 def baseline_columns(axis: NDArray[np.float64]) -> NDArray[np.float64]:
     """Constant and slope over an axis, (p, 2); the slope runs from -1 to 1."""
     return np.stack([np.ones_like(axis), np.linspace(-1.0, 1.0, len(axis))], axis=1)
+
+
+def site_shape(site: PredictedSite) -> SiteShape:
+    """What the line of a predicted site depends on."""
+    return SiteShape(
+        site.delta_iso_ppm, site.zeta_csa_ppm, site.eta_csa, abs(site.cq_mhz), site.cq_error_mhz, site.eta_q
+    )
+
+
+class KernelStore:
+    """Kernels of a candidate's sites under the conditions of a spectrum, made once and shared by all subsets."""
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[object, ...], tuple[tuple[PredictedSite, ...], SiteKernels]] = {}
+        self._axes: dict[tuple[float, float, int], Synthesis] = {}
+
+    def synthesis(self, axis: NDArray[np.float64]) -> Synthesis:
+        """Synthesis on a uniform axis."""
+        key = (float(axis[0]), float(axis[-1]), len(axis))
+        if key not in self._axes:
+            self._axes[key] = Synthesis(key[0], (key[1] - key[0]) / (key[2] - 1), key[2])
+        return self._axes[key]
+
+    def get(self, sites: tuple[PredictedSite, ...], spectrum: Spectrum, synthesis: Synthesis) -> SiteKernels:
+        """Kernels of sites on the frequencies of a synthesis."""
+        key = (tuple(map(id, sites)), spectrum.name, synthesis.start, synthesis.step, synthesis.length)
+        if key not in self._kept:
+            kernels = SiteKernels(
+                [site_shape(site) for site in sites],
+                spectrum.isotope,
+                spectrum.field_tesla,
+                spectrum.mas_rate_hz,
+                synthesis.frequencies,
+                synthesis.window_ppm,
+            )
+            self._kept[key] = (sites, kernels)
+        return self._kept[key][1]
+
+
+class SpectrumTask(NamedTuple):
+    """One spectrum to be fitted: its grid and the group of spectra whose populations it shares."""
+
+    spectrum: Spectrum
+    grid: Grid
+    group: int
+
+
+class _Channel:
+    """One spectrum with the sites of a subset."""
+
+    def __init__(
+        self, task: SpectrumTask, table: SiteTable, signals: NDArray[np.float64], store: KernelStore, n_members: int
+    ) -> None:
+        self.task, self.table, self.signals, self.n_members = task, table, signals, n_members
+        self.grid = task.grid
+        self.synthesis = store.synthesis(self.grid.axis)
+        self.members = [np.flatnonzero(table.member == m) for m in range(n_members)]
+        self.kernels = [
+            store.get(tuple(table.sites[i] for i in group), task.spectrum, self.synthesis) for group in self.members
+        ]
+        f = self.synthesis.frequencies
+        self.turn = -2j * math.pi * f
+        self.averaging = np.sinc(f * self.grid.step) if self.grid.block > 1 else np.ones_like(f)
+        self.weight = 1.0 / self.grid.error
+        self.base = np.linalg.qr(baseline_columns(self.grid.axis) * self.weight[:, None])[0]
+        self.target = self.whiten(self.grid.intensity)
+
+    def whiten(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Values (..., p) over the errors, without what the baseline can follow."""
+        scaled = values * self.weight
+        return np.asarray(scaled - (scaled @ self.base) @ self.base.T)
+
+    def transforms(
+        self, latent: NDArray[np.float64], widths: NDArray[np.float64], smoothing: float
+    ) -> tuple[NDArray[np.complex128], NDArray[np.complex128]]:
+        """Transforms of the broadened lines (n, f) and their derivatives by CQ (n, f)."""
+        n = len(self.table)
+        position = self.table.delta + self.table.offset_rows @ latent[:2] + latent[2 : 2 + n]
+        cq = self.table.cq + latent[2 + n :]
+        f = self.synthesis.frequencies
+        value, by_cq = np.zeros((2, n, len(f)), dtype=complex)
+        for group, kernels in zip(self.members, self.kernels, strict=True):
+            if len(group):
+                value[group], by_cq[group] = kernels.evaluate(cq[group])
+        damp = broadening_transform(f, math.exp(widths[0]), math.exp(widths[1])) * self.averaging
+        if smoothing:
+            damp = damp * broadening_transform(f, smoothing, 0.0)
+        moved = self.synthesis.shift_phase(position) * damp
+        return value * moved, by_cq * moved
+
+    def columns(self, value: NDArray[np.complex128]) -> NDArray[np.float64]:
+        """Spectra (m, p) of the members at unit population and gain."""
+        summed = np.zeros((self.n_members, value.shape[1]), dtype=complex)
+        np.add.at(summed, self.table.member, value * self.signals[:, None])
+        return self.synthesis.to_axis(summed)
+
+    def jacobian(
+        self,
+        value: NDArray[np.complex128],
+        by_cq: NDArray[np.complex128],
+        amplitude: NDArray[np.float64],
+        widths: NDArray[np.float64],
+    ) -> NDArray[np.float64]:
+        """Whitened derivatives (2 + 2n + 2, p) by offsets, shifts, CQ and the logarithms of the widths."""
+        height = (amplitude[self.table.member] * self.signals)[:, None]
+        f = self.synthesis.frequencies
+        total = (height * value).sum(axis=0)
+        sigma = math.exp(widths[0]) / 2.3548200450309493
+        by_width = np.stack([-((2.0 * math.pi * sigma * f) ** 2) * total, -math.pi * math.exp(widths[1]) * f * total])
+        parts = self.whiten(
+            self.synthesis.to_axis(np.concatenate([self.turn * (height * value), height * by_cq, by_width]))
+        )
+        n = len(self.table)
+        return np.concatenate([self.table.offset_rows.T @ parts[:n], parts])
+
+
+class _State(NamedTuple):
+    objective: float
+    amplitudes: Amplitudes
+    columns: list[NDArray[np.float64]]
+    residuals: list[NDArray[np.float64]]
+    values: list[tuple[NDArray[np.complex128], NDArray[np.complex128]]]
+
+
+class JointModel:
+    """All spectra with the sites of one subset.
+
+    The parameters are one vector: for each isotope its latents (2 + 2n), then two logarithms of widths per spectrum.
+    """
+
+    def __init__(
+        self,
+        tables: dict[str, SiteTable],
+        tasks: Sequence[SpectrumTask],
+        shares: dict[str, NDArray[np.float64]],
+        priors: dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]],
+        *,
+        settings: MatchSettings,
+        store: KernelStore,
+        n_members: int,
+    ) -> None:
+        self.tasks, self.n_members, self.settings = tasks, n_members, settings
+        self.isotopes = sorted({task.spectrum.isotope for task in tasks})
+        self.channels = []
+        for task in tasks:
+            table = tables[task.spectrum.isotope]
+            signals = shares[task.spectrum.isotope] * visibility(table, task.spectrum, settings)
+            self.channels.append(_Channel(task, table, signals, store, n_members))
+        self.slices: dict[str, slice] = {}
+        start, means, blocks = 0, [], []
+        for isotope in self.isotopes:
+            mean, covariance = priors[isotope]
+            self.slices[isotope] = slice(start, start + len(mean))
+            start += len(mean)
+            means.append(mean)
+            blocks.append(np.linalg.inv(covariance + 1e-9 * np.eye(len(mean))))
+        self.widths = [slice(start + 2 * k, start + 2 * k + 2) for k in range(len(tasks))]
+        size = start + 2 * len(tasks)
+        self.precision = np.zeros((size, size))
+        for isotope, block in zip(self.isotopes, blocks, strict=True):
+            self.precision[self.slices[isotope], self.slices[isotope]] = block
+        for task, where in zip(tasks, self.widths, strict=True):
+            mean, sd = broadening_prior(task.grid, settings, settings.resolution_ppm(task.spectrum.isotope))
+            means.append(np.array([mean, mean + math.log(_LORENTZIAN_SHARE)]))
+            self.precision[where, where] = np.eye(2) / sd**2
+        self.mean = np.concatenate(means)
+        self.groups = np.array([task.group for task in tasks])
+
+    def columns_of(self, k: int) -> NDArray[np.int64]:
+        """Parameters on which spectrum k depends."""
+        where = self.slices[self.tasks[k].spectrum.isotope]
+        return np.concatenate([np.arange(where.start, where.stop), np.arange(*self.widths[k].indices(10**6))])
+
+    def state(
+        self, parameters: NDArray[np.float64], before: Amplitudes | None, smoothing: dict[str, float] | None
+    ) -> _State:
+        """Objective with the best amplitudes and baselines."""
+        deviation = parameters - self.mean
+        objective = 0.5 * float(deviation @ self.precision @ deviation)
+        columns, values, targets = [], [], []
+        for k, channel in enumerate(self.channels):
+            isotope = self.tasks[k].spectrum.isotope
+            extra = smoothing[isotope] if smoothing else 0.0
+            value = channel.transforms(parameters[self.slices[isotope]], parameters[self.widths[k]], extra)
+            values.append(value)
+            columns.append(channel.whiten(channel.columns(value[0])))
+            targets.append(channel.whiten(_smoothed(channel.grid, extra)) if extra else channel.target)
+        found = solve_amplitudes(columns, targets, self.groups, before)
+        residuals = [
+            target - amplitude @ column
+            for target, amplitude, column in zip(targets, found.by_spectrum, columns, strict=True)
+        ]
+        objective += 0.5 * sum(float(r @ r) for r in residuals)
+        return _State(objective, found, columns, residuals, values)
+
+    def curvature(
+        self, parameters: NDArray[np.float64], state: _State
+    ) -> tuple[list[NDArray[np.float64]], NDArray[np.float64], NDArray[np.float64]]:
+        """Jacobians (q, p) per spectrum, and the normal matrix and gradient of the parameters, prior included."""
+        normal = self.precision.copy()
+        gradient = self.precision @ (parameters - self.mean)
+        jacobians = []
+        for k, channel in enumerate(self.channels):
+            jacobian = channel.jacobian(
+                *state.values[k], state.amplitudes.by_spectrum[k], parameters[self.widths[k]]
+            )
+            where = self.columns_of(k)
+            normal[np.ix_(where, where)] += jacobian @ jacobian.T
+            gradient[where] -= jacobian @ state.residuals[k]
+            jacobians.append(jacobian)
+        return jacobians, normal, gradient
+
+    def step(self, parameters: NDArray[np.float64], state: _State) -> NDArray[np.float64]:
+        """Gauss-Newton step of the parameters, with what the active amplitudes can follow projected out."""
+        jacobians, normal, gradient = self.curvature(parameters, state)
+        tangents = state.amplitudes.tangents(state.columns, self.groups)
+        size = tangents[0].shape[0] if tangents else 0
+        cross, inner = np.zeros((len(parameters), size)), 1e-9 * np.eye(size)
+        for k, jacobian in enumerate(jacobians):
+            cross[self.columns_of(k)] += jacobian @ tangents[k].T
+            inner += tangents[k] @ tangents[k].T
+        inner += 1e-9 * np.diag(np.diagonal(inner))
+        reduced = normal - cross @ np.linalg.solve(inner, cross.T) + 1e-9 * np.diag(np.diagonal(normal))
+        change = -np.linalg.solve(reduced, gradient)
+        limit = 1.0
+        for k, channel in enumerate(self.channels):
+            widths = change[self.widths[k]]
+            latent = change[self.slices[self.tasks[k].spectrum.isotope]]
+            n = len(channel.table)
+            if n:
+                moved = np.abs(channel.table.offset_rows @ latent[:2] + latent[2 : 2 + n]).max()
+                reach = 2.0 * max(math.exp(parameters[self.widths[k]][0]), channel.grid.step)
+                limit = min(limit, reach / max(float(moved), 1e-12))
+            limit = min(limit, 0.7 / max(float(np.abs(widths).max()), 1e-12))
+        return np.asarray(change * limit)
+
+    def optimise(
+        self, parameters: NDArray[np.float64], iterations: int, smoothing: dict[str, float] | None = None
+    ) -> tuple[NDArray[np.float64], _State]:
+        """Gauss-Newton steps until the objective changes by less than a small fraction of a unit."""
+        state = self.state(parameters, None, smoothing)
+        for _ in range(iterations):
+            change = self.step(parameters, state)
+            gain = 0.0
+            for _ in range(4):
+                attempt = self.state(parameters + change, state.amplitudes, smoothing)
+                gain = state.objective - attempt.objective
+                if gain > 0:
+                    parameters, state = parameters + change, attempt
+                    break
+                change = 0.3 * change
+            if gain < _CONVERGED:
+                break
+        return parameters, state
+
+    def fit(self) -> JointFit:
+        """Best fit from smoothed to full resolution, and what its evidence needs."""
+        smoothing = {
+            isotope: 1.5 * float(np.median(channel.table.delta_error)) if len(channel.table) else 0.0
+            for isotope, channel in ((c.task.spectrum.isotope, c) for c in self.channels)
+        }
+        start, _ = self.optimise(self.mean.copy(), _SMOOTH_ITERATIONS, smoothing)
+        return self.result(*self.optimise(start, _ITERATIONS))
+
+    def result(self, parameters: NDArray[np.float64], state: _State) -> JointFit:
+        """Laplace evidence of the parameters at an optimum, and the likelihood of the amplitudes around it."""
+        m, count = self.n_members, len(self.channels)
+        jacobians, normal, _ = self.curvature(parameters, state)
+        cross = np.zeros((len(parameters), count, m))
+        own = np.zeros((count, m, count, m))
+        pull = np.zeros((count, m))
+        for k, columns in enumerate(state.columns):
+            cross[self.columns_of(k), k] = jacobians[k] @ columns.T
+            own[k, :, k] = columns @ columns.T
+            pull[k] = columns @ state.residuals[k]
+        flat = cross.reshape(len(parameters), count * m)
+        matrix = own.reshape(count * m, count * m)
+        matrix = matrix - flat.T @ np.linalg.solve(normal, flat)
+        volumes = []
+        for channel in self.channels:
+            fraction = np.bincount(channel.table.member, channel.signals, m).mean() if len(channel.table) else 1.0
+            volumes.append(channel.grid.frame / max(float(fraction), 1e-6))
+        form = AmplitudeForm(np.array(state.amplitudes.by_spectrum).reshape(count, m), matrix.reshape(count, m, count, m),
+                             pull, self.groups, np.array(volumes))  # fmt: skip
+        log_evidence = -state.objective
+        log_evidence += 0.5 * float(np.linalg.slogdet(self.precision)[1] - np.linalg.slogdet(normal)[1])
+        misfit = 0.5 * sum(float(r @ r) for r in state.residuals)
+        return JointFit(log_evidence, misfit, form, self._spectra(parameters, state, normal))
+
+    def _spectra(
+        self, parameters: NDArray[np.float64], state: _State, normal: NDArray[np.float64]
+    ) -> dict[str, SpectrumFit]:
+        from scipy.stats import chi2
+
+        result = {}
+        for isotope in self.isotopes:
+            chosen = [k for k, task in enumerate(self.tasks) if task.spectrum.isotope == isotope]
+            where = self.slices[isotope]
+            deviation = parameters[where] - self.mean[where]
+            prior = self.precision[where, where]
+            informed = normal[where, where] - prior
+            effective = max(1.0, float(np.trace(np.linalg.solve(normal[where, where], informed))))
+            probabilities = []
+            baselines = []
+            for k in chosen:
+                channel = self.channels[k]
+                rest = channel.grid.intensity - state.amplitudes.by_spectrum[k] @ channel.columns(state.values[k][0])
+                design = baseline_columns(channel.grid.axis)
+                coefficients = np.linalg.lstsq(
+                    design * channel.weight[:, None], rest * channel.weight, rcond=None
+                )[0]
+                baselines.append(np.asarray(coefficients, dtype=float))
+                width = math.exp(parameters[self.widths[k]][0])
+                probabilities.append(residual_probabilities(channel.grid, rest - design @ coefficients, width))
+            probabilities.append(float(chi2.sf(float(deviation @ prior @ deviation), effective)))
+            result[isotope] = SpectrumFit(
+                latent=parameters[where].copy(),
+                broadenings=tuple((math.exp(g), math.exp(lo)) for g, lo in (parameters[self.widths[k]] for k in chosen)),
+                amplitudes=tuple(state.amplitudes.by_spectrum[k] for k in chosen),
+                baselines=tuple(baselines),
+                probabilities=tuple(probabilities),
+            )
+        return result
+
+
+def _smoothed(grid: Grid, fwhm_ppm: float) -> NDArray[np.float64]:
+    from scipy.ndimage import gaussian_filter1d
+
+    return np.asarray(gaussian_filter1d(grid.intensity, fwhm_ppm / 2.3548200450309493 / grid.step, mode="nearest"))
 
 
 def curve_parts(
@@ -377,13 +471,21 @@ def curve_parts(
     *,
     shares: NDArray[np.float64],
     settings: MatchSettings,
-    store: ShapeStore,
+    store: KernelStore,
     n_members: int,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Baseline (p,) and parts of the members (m, p) on a spectrum's own axis."""
-    prior = (np.zeros(2 + 2 * len(table)), np.eye(2 + 2 * len(table)))
-    model = _Model(table, [spectrum], shares, prior, settings=settings, store=store, n_members=n_members)
+    """Baseline (p,) and parts of the members (m, p) on a spectrum's own axis; ``index`` counts within the isotope."""
     axis = np.array(spectrum.axis_ppm)
-    value, _, _ = model.lines(0, fit.latent, fit.broadening_ppm, axis)
-    parts = (model.columns(value, 0) * fit.amplitudes[index].mean).T
-    return baseline_columns(axis) @ fit.baselines[index], parts
+    steps = np.diff(axis)
+    is_uniform = np.ptp(steps) <= 0.01 * steps.mean()
+    even = axis if is_uniform else np.linspace(axis[0], axis[-1], len(axis))
+    zeros = np.zeros(len(even))
+    task = SpectrumTask(spectrum, Grid(even, zeros, np.ones(len(even)), 1.0, zeros, 1), 0)
+    channel = _Channel(task, table, shares * visibility(table, spectrum, settings), store, n_members)
+    value, _ = channel.transforms(fit.latent, np.log(fit.broadenings[index]), 0.0)
+    parts = fit.amplitudes[index][:, None] * channel.columns(value)
+    if not is_uniform:
+        parts = np.stack([np.interp(axis, even, part) for part in parts])
+    # the slope of the baseline is linear in ppm
+    slope = 2.0 * (axis - axis[0]) / (axis[-1] - axis[0]) - 1.0
+    return fit.baselines[index][0] + fit.baselines[index][1] * slope, parts

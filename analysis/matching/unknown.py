@@ -46,7 +46,7 @@ def unknown_log_evidence(
     narrow, wide = max(1.5 * step, 0.2 * resolution_ppm), span / 4.0
     widths = np.geomspace(narrow, wide, 6)
     base = baseline_columns(axis)
-    fixed = np.concatenate([known, base, -base], axis=1) / grid.error
+    fixed = np.concatenate([known, base, -base], axis=1) / grid.error[:, None]
     target = grid.intensity / grid.error
     lower, upper = math.log(narrow), math.log(wide)
 
@@ -59,9 +59,9 @@ def unknown_log_evidence(
     left = residual(parameters)
     best = -0.5 * float(left @ left)
     trial = np.exp(-0.5 * ((axis[:, None, None] - axis[None, ::3, None]) / widths[None, None, :]) ** 2)
-    norms = np.sqrt((trial**2).sum(axis=0))
+    norms = np.sqrt(((trial / grid.error[:, None, None]) ** 2).sum(axis=0))
     for n_lines in range(1, MAX_LINES + 1):
-        overlap = np.einsum("p,pcw->cw", left, trial) / norms
+        overlap = np.einsum("p,pcw->cw", left / grid.error, trial) / norms
         centre, width = np.unravel_index(int(np.argmax(overlap)), overlap.shape)
         start = np.concatenate([parameters, [axis[::3][centre], math.log(widths[width])]])
         low = np.tile([axis[0], lower - 1e-6], n_lines)
@@ -74,7 +74,7 @@ def unknown_log_evidence(
             max_nfev=12,
         )
         parameters, left = np.asarray(found.x, dtype=float), np.asarray(found.fun, dtype=float)
-        shapes = _gaussians(parameters, axis) / grid.error
+        shapes = _gaussians(parameters, axis) / grid.error[:, None]
         jacobian = np.asarray(found.jac, dtype=float)
         log_det = float(np.linalg.slogdet(jacobian.T @ jacobian + 1e-6 * np.eye(2 * n_lines))[1])
         log_det += float(np.linalg.slogdet(shapes.T @ shapes + 1e-9 * np.eye(n_lines))[1])
@@ -99,11 +99,11 @@ def _residual(
     axis: NDArray[np.float64],
     fixed: NDArray[np.float64],
     target: NDArray[np.float64],
-    error: float,
+    error: NDArray[np.float64],
 ) -> NDArray[np.float64]:
     """Whitened residual after the best non-negative areas."""
     from scipy.optimize import nnls
 
-    design = np.concatenate([_gaussians(parameters, axis) / error, fixed], axis=1)
+    design = np.concatenate([_gaussians(parameters, axis) / error[:, None], fixed], axis=1)
     result: NDArray[np.float64] = target - design @ nnls(design, target)[0]
     return result
