@@ -38,9 +38,7 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "surfshift"
 
 
-def stored(
-    name: str, key: str, build: Callable[[], dict[str, NDArray[np.generic]]]
-) -> dict[str, NDArray[np.generic]]:
+def stored(name: str, key: str, build: Callable[[], dict[str, NDArray[np.generic]]]) -> dict[str, NDArray[np.generic]]:
     """Arrays of a name under a key, read from the cache or built and kept there."""
     digest = hashlib.sha256(key.encode()).hexdigest()[:16]
     path = cache_folder() / f"{name}-{digest}.npz"

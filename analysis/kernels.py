@@ -42,7 +42,7 @@ ERROR_BOUND = 0.005
 VALID_WIDTH_RATIO = 40.0
 """Largest width of a powder pattern, in units of the Gaussian broadening (full width at half maximum)."""
 
-MIXED_RATIO = 0.15
+MIXED_RATIO = 0.3
 """Largest zeta nu0 over the rate at which a shift anisotropy enters a central transition (to first order)."""
 
 N_SIDEBANDS = 8
@@ -74,7 +74,8 @@ _SPINNING_PARTS = 3
 
 class _Pattern(NamedTuple):
     """Orientations of the coarse grid at one eta: harmonics of the coupling and of the two parts of a unit CSA, and
-    the matrix (bins, v) from amplitudes to the extrapolated pattern."""
+    the matrix (bins, v) from amplitudes to the extrapolated pattern.
+    """
 
     harmonics: NDArray[np.complex128]
     shifts: tuple[NDArray[np.complex128], NDArray[np.complex128]]
@@ -373,7 +374,9 @@ class _Patterns:
         highest = owner.unit * max((abs(s.cq_mhz) + 4.0 * s.cq_error_mhz) ** 2 for s in sites) * owner.frequencies[-1]
         cut = int(min(TAU_COUNT, max(8, math.ceil(highest / _TAU_STEP["spinning"]) + 5)))
         if owner.rate == math.inf:
-            return [_mix_eta(spinning_table(0)[0, :, N_SIDEBANDS : N_SIDEBANDS + 1, :cut], s.eta_q)[None] for s in sites]
+            return [
+                _mix_eta(spinning_table(0)[0, :, N_SIDEBANDS : N_SIDEBANDS + 1, :cut], s.eta_q)[None] for s in sites
+            ]
         spans = []
         for site in sites:
             low, high = (
@@ -439,7 +442,7 @@ class _Patterns:
 def _transform_of_shape(owner: SiteKernels, site: SiteShape, f: NDArray[np.float64]) -> NDArray[np.complex128]:
     """Transform at any frequencies of a directly simulated shape about zero shift."""
     unit = shape(
-        owner.nucleus.symbol,
+        owner.nucleus.name,
         field_tesla=owner.field_tesla,
         mas_rate_hz=owner.rate,
         zeta_csa_ppm=site.zeta_csa_ppm,

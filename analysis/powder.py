@@ -34,7 +34,8 @@ _HARMONICS = 16
 
 class Octant(NamedTuple):
     """Directions (v, 3) on one eighth of the sphere, and triangles between them: corners (t, 3), solid angles (t,)
-    that sum to 1. An eighth suffices because the tensors are coaxial and of even rank."""
+    that sum to 1. An eighth suffices because the tensors are coaxial and of even rank.
+    """
 
     directions: NDArray[np.float64]
     corners: NDArray[np.int64]

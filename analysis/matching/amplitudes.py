@@ -21,9 +21,7 @@ class Amplitudes(NamedTuple):
     gains: NDArray[np.float64]
     by_spectrum: list[NDArray[np.float64]]
 
-    def tangents(
-        self, columns: Sequence[NDArray[np.float64]], groups: NDArray[np.int64]
-    ) -> list[NDArray[np.float64]]:
+    def tangents(self, columns: Sequence[NDArray[np.float64]], groups: NDArray[np.int64]) -> list[NDArray[np.float64]]:
         """Changes (d, p) of each spectrum by the free directions: active weights, then gains relative to the first."""
         members = self.weights.shape[1] if self.weights.size else 0
         active = [(g, j) for g in range(len(self.weights)) for j in range(members) if self.weights[g, j] > 0]

@@ -223,7 +223,9 @@ def _normalised(log_weight: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(weight / weight.sum())
 
 
-def _moments(samples: NDArray[np.float64], weight: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _moments(
+    samples: NDArray[np.float64], weight: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean and covariance of the first m - 1 populations of all groups, (d,), (d, d)."""
     free = samples[:, :, :-1].reshape(len(samples), -1)
     mean = weight @ free

@@ -13,6 +13,7 @@ from ..reference_fit import MixedMethodsError
 from ..vocabulary import PeakList, Spectrum
 from .peaks import PeakFit, fit_peaks
 from .populations import AreaData, PopulationFit, area_data, fit_populations
+from .screening import Screen
 from .sites import SiteTable, site_table
 from .spectra import JointModel, KernelStore, SpectrumFit, SpectrumTask, curve_parts, grid_of
 from .unknown import unknown_log_evidence
@@ -183,9 +184,7 @@ class Problem:
             priors[isotope] = (found.mean, found.covariance)
             start = 0
             for peak_list in self.lists[isotope]:
-                data = area_data(
-                    table, peak_list, found, start=start, shares=shares[isotope], settings=self.settings
-                )
+                data = area_data(table, peak_list, found, start=start, shares=shares[isotope], settings=self.settings)
                 start += len(peak_list.peaks)
                 if data:
                     areas[self.sample_of[peak_list.name]].append(data)
@@ -281,7 +280,12 @@ class Problem:
         return min(self.settings.max_members, len(self.others))
 
     def _search(self) -> list[SubsetFit]:
-        """Fits of subsets: small ones all, larger ones grown from the best of one candidate fewer."""
+        """Fits of subsets: small ones all, larger ones grown from the best of one candidate fewer.
+
+        Spectra of many candidates are screened first, and only the survivors are fitted.
+        """
+        if self.tasks and len(self.others) > self.settings.exhaustive_candidates:
+            return self._screened()
         layer = [self.fit(())] if self.always else [self.fit((i,)) for i in self.others]
         tried = {found.members: found for found in layer}
         start = 0 if self.always else 1
@@ -305,6 +309,13 @@ class Problem:
             if max(found.log_evidence for found in layer) < best_before - 3.0:
                 break
         return [found for found in tried.values() if found.members]
+
+    def _screened(self) -> list[SubsetFit]:
+        screen = Screen([self.sites[key] for key in self.ids], self.tasks, self.references, self._atoms, self.settings)
+        extras: list[tuple[int, ...]] = [()] if self.always else []
+        extras += screen.survivors(self.always, self._largest(), self.settings.screened_subsets)
+        fits = [self.fit(extra) for extra in extras]
+        return [found for found in fits if found.members]
 
 
 def _fit_probability(peaks: Sequence[PeakFit], spectra: Sequence[SpectrumFit], seed: int) -> float:

@@ -52,11 +52,15 @@ class MatchSettings(Frozen):
     model_error_fraction
         Error of a simulated spectrum relative to its tallest point, beside the noise.
     broadenings_ppm
-        Gaussian broadenings tried for spectra, ppm; empty: chosen from the window and the nucleus.
+        Range of the Gaussian broadening of spectra, ppm; empty: chosen from the window and the nucleus.
+    width_spread
+        Standard deviation of the logarithm of a site's broadening about that of its spectrum.
     max_spectrum_points
         Spectra with more points are averaged down to at most this many.
     exhaustive_candidates
         Up to this many candidates all subsets are tried on peak lists, otherwise the best are grown.
+    screened_subsets
+        With spectra and more candidates than that, so many subsets of each size survive the screening and are fitted.
     beam_width
         Number of assignments of peaks to sites that are kept.
     growth_width
@@ -83,8 +87,10 @@ class MatchSettings(Frozen):
     invisible_width_ppm: float = Field(default=80.0, gt=0)
     model_error_fraction: float = Field(default=0.02, ge=0)
     broadenings_ppm: tuple[float, ...] = ()
+    width_spread: float = Field(default=0.15, gt=0)
     max_spectrum_points: int = Field(default=384, ge=64)
     exhaustive_candidates: int = Field(default=12, ge=1)
+    screened_subsets: int = Field(default=16, ge=1)
     beam_width: int = Field(default=24, ge=1)
     growth_width: int = Field(default=5, ge=1)
     n_population_samples: int = Field(default=2000, ge=200)

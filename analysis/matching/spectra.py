@@ -1,8 +1,8 @@
 """Spectra of one or more samples, fitted with the sites of a subset all at once.
 
 The unknowns are, per isotope, the shared offset and each site's shift and CQ error (their prior is the posterior of the
-peak lists); per spectrum two broadenings, a linear baseline and a gain; and populations, which all spectra of a
-sample that count atoms share. Surface-selective spectra have weights of their own. Line shapes come from the kernel
+peak lists) and by which factor its line is wider than the others; per spectrum two broadenings, a linear baseline
+and a gain; and populations, which all spectra of a sample that count atoms share. Surface-selective spectra have weights of their own. Line shapes come from the kernel
 tables. The fit runs from smoothed to full resolution, which leads it past false minima, by Gauss-Newton steps with
 amplitudes and baselines solved for exactly (variable projection, Kaufman's form).
 """
@@ -66,7 +66,7 @@ class SpectrumFit(NamedTuple):
     Attributes
     ----------
     latent
-        Offsets, site errors and CQ errors at the optimum, (2 + 2n,).
+        Offsets, site errors, CQ errors and logarithms of relative widths at the optimum, (2 + 3n,).
     broadenings
         Gaussian and Lorentzian full widths at half maximum per spectrum, ppm.
     amplitudes
@@ -210,17 +210,20 @@ class _Channel:
         """Transforms of the broadened lines (n, f) and their derivatives by CQ (n, f)."""
         n = len(self.table)
         position = self.table.delta + self.table.offset_rows @ latent[:2] + latent[2 : 2 + n]
-        cq = self.table.cq + latent[2 + n :]
+        cq = self.table.cq + latent[2 + n : 2 + 2 * n]
         f = self.synthesis.frequencies
         value, by_cq = np.zeros((2, n, len(f)), dtype=complex)
         for group, kernels in zip(self.members, self.kernels, strict=True):
             if len(group):
                 value[group], by_cq[group] = kernels.evaluate(cq[group])
-        damp = broadening_transform(f, math.exp(widths[0]), math.exp(widths[1])) * self.averaging
-        if smoothing:
-            damp = damp * broadening_transform(f, smoothing, 0.0)
-        moved = self.synthesis.shift_phase(position) * damp
+        damp = broadening_transform(f, smoothing, math.exp(widths[1])) * self.averaging
+        moved = self.synthesis.shift_phase(position) * damp * np.exp(-2.0 * self._spread(latent, widths))
         return value * moved, by_cq * moved
+
+    def _spread(self, latent: NDArray[np.float64], widths: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(pi sigma f)^2 of the Gaussian of every site, (n, f)."""
+        sigma = np.exp(widths[0] + latent[2 + 2 * len(self.table) :]) / 2.3548200450309493
+        return np.asarray((math.pi * sigma[:, None] * self.synthesis.frequencies) ** 2)
 
     def columns(self, value: NDArray[np.complex128]) -> NDArray[np.float64]:
         """Spectra (m, p) of the members at unit population and gain."""
@@ -233,16 +236,17 @@ class _Channel:
         value: NDArray[np.complex128],
         by_cq: NDArray[np.complex128],
         amplitude: NDArray[np.float64],
+        latent: NDArray[np.float64],
         widths: NDArray[np.float64],
     ) -> NDArray[np.float64]:
-        """Whitened derivatives (2 + 2n + 2, p) by offsets, shifts, CQ and the logarithms of the widths."""
+        """Whitened derivatives (2 + 3n + 2, p) by offsets, shifts, CQ and the logarithms of the widths."""
         height = (amplitude[self.table.member] * self.signals)[:, None]
         f = self.synthesis.frequencies
-        total = (height * value).sum(axis=0)
-        sigma = math.exp(widths[0]) / 2.3548200450309493
-        by_width = np.stack([-((2.0 * math.pi * sigma * f) ** 2) * total, -math.pi * math.exp(widths[1]) * f * total])
+        lines = height * value
+        by_site = -4.0 * self._spread(latent, widths) * lines
+        by_width = np.stack([by_site.sum(axis=0), -math.pi * math.exp(widths[1]) * f * lines.sum(axis=0)])
         parts = self.whiten(
-            self.synthesis.to_axis(np.concatenate([self.turn * (height * value), height * by_cq, by_width]))
+            self.synthesis.to_axis(np.concatenate([self.turn * lines, height * by_cq, by_site, by_width]))
         )
         n = len(self.table)
         return np.concatenate([self.table.offset_rows.T @ parts[:n], parts])
@@ -259,7 +263,7 @@ class _State(NamedTuple):
 class JointModel:
     """All spectra with the sites of one subset.
 
-    The parameters are one vector: for each isotope its latents (2 + 2n), then two logarithms of widths per spectrum.
+    The parameters are one vector: for each isotope its latents (2 + 3n), then two logarithms of widths per spectrum.
     """
 
     def __init__(
@@ -283,7 +287,7 @@ class JointModel:
         self.slices: dict[str, slice] = {}
         start, means, blocks = 0, [], []
         for isotope in self.isotopes:
-            mean, covariance = priors[isotope]
+            mean, covariance = _with_widths(*priors[isotope], settings.width_spread)
             self.slices[isotope] = slice(start, start + len(mean))
             start += len(mean)
             means.append(mean)
@@ -335,8 +339,9 @@ class JointModel:
         gradient = self.precision @ (parameters - self.mean)
         jacobians = []
         for k, channel in enumerate(self.channels):
+            latent = parameters[self.slices[self.tasks[k].spectrum.isotope]]
             jacobian = channel.jacobian(
-                *state.values[k], state.amplitudes.by_spectrum[k], parameters[self.widths[k]]
+                *state.values[k], state.amplitudes.by_spectrum[k], latent, parameters[self.widths[k]]
             )
             where = self.columns_of(k)
             normal[np.ix_(where, where)] += jacobian @ jacobian.T
@@ -440,21 +445,32 @@ class JointModel:
                 channel = self.channels[k]
                 rest = channel.grid.intensity - state.amplitudes.by_spectrum[k] @ channel.columns(state.values[k][0])
                 design = baseline_columns(channel.grid.axis)
-                coefficients = np.linalg.lstsq(
-                    design * channel.weight[:, None], rest * channel.weight, rcond=None
-                )[0]
+                coefficients = np.linalg.lstsq(design * channel.weight[:, None], rest * channel.weight, rcond=None)[0]
                 baselines.append(np.asarray(coefficients, dtype=float))
                 width = math.exp(parameters[self.widths[k]][0])
                 probabilities.append(residual_probabilities(channel.grid, rest - design @ coefficients, width))
             probabilities.append(float(chi2.sf(float(deviation @ prior @ deviation), effective)))
             result[isotope] = SpectrumFit(
                 latent=parameters[where].copy(),
-                broadenings=tuple((math.exp(g), math.exp(lo)) for g, lo in (parameters[self.widths[k]] for k in chosen)),
+                broadenings=tuple(
+                    (math.exp(g), math.exp(lo)) for g, lo in (parameters[self.widths[k]] for k in chosen)
+                ),
                 amplitudes=tuple(state.amplitudes.by_spectrum[k] for k in chosen),
                 baselines=tuple(baselines),
                 probabilities=tuple(probabilities),
             )
         return result
+
+
+def _with_widths(
+    mean: NDArray[np.float64], covariance: NDArray[np.float64], spread: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Prior of offsets and errors (2 + 2n), extended by the relative widths of the n sites."""
+    n = (len(mean) - 2) // 2
+    wider = np.zeros((len(mean) + n, len(mean) + n))
+    wider[: len(mean), : len(mean)] = covariance
+    wider[len(mean) :, len(mean) :] = spread**2 * np.eye(n)
+    return np.concatenate([mean, np.zeros(n)]), wider
 
 
 def _smoothed(grid: Grid, fwhm_ppm: float) -> NDArray[np.float64]:
