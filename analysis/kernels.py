@@ -164,7 +164,7 @@ def _static(kind: str) -> NDArray[np.complex64]:
 
 @lru_cache(maxsize=1)
 def shift_sidebands_table() -> NDArray[np.float64]:
-    """Sidebands of a shift anisotropy, zeta nu0 over the rate = node * SHIFT_RATIO_STEP: (nodes, ETA_NODES, 2 N + 1)."""
+    """Sidebands of a shift anisotropy, zeta nu0 over the rate in steps of SHIFT_RATIO_STEP: (nodes, ETA_NODES, 2 N + 1)."""
 
     def build() -> dict[str, NDArray[np.generic]]:
         grid = powder.octant(50)
@@ -206,16 +206,19 @@ def _slopes(t: NDArray[np.float64]) -> NDArray[np.float64]:
     )
 
 
-def _mix_eta(table: NDArray[np.complex64], eta: float, axis: int = 0) -> NDArray[np.complex64]:
-    """Interpolation in eta over six nodes: the edges of patterns move with it, and it is done once per site."""
+def _eta_nodes(eta: float) -> tuple[slice, NDArray[np.float32]]:
+    """Six nodes around an eta and their Lagrange weights: edges of patterns move with eta, and it is done once per site."""
     position = min(1.0, max(0.0, eta)) * (ETA_NODES - 1)
     first = min(max(math.floor(position) - 2, 0), ETA_NODES - 6)
-    nodes = np.arange(6)
-    weights = np.array(
-        [np.prod([(position - first - j) / (i - j) for j in nodes if j != i]) for i in nodes], dtype=np.float32
-    )
-    picked = np.take(table, nodes + first, axis=axis)
-    return np.asarray(np.tensordot(weights, picked, axes=(0, axis)))
+    nodes = range(6)
+    weights = [math.prod((position - first - j) / (i - j) for j in nodes if j != i) for i in nodes]
+    return slice(first, first + 6), np.array(weights, dtype=np.float32)
+
+
+def _mix_eta(table: NDArray[np.complex64], eta: float) -> NDArray[np.complex64]:
+    """Table (eta, ...) at one eta, (...)."""
+    nodes, weights = _eta_nodes(eta)
+    return np.asarray(np.tensordot(weights, table[nodes], axes=(0, 0)))
 
 
 def shift_sidebands(zeta_over_rate: float, eta: float) -> NDArray[np.float64]:
@@ -265,6 +268,7 @@ class SiteKernels:
         isotope: str,
         field_tesla: float,
         mas_rate_hz: float,
+        *,
         frequencies: NDArray[np.float64],
         window_ppm: tuple[float, float] = (-math.inf, math.inf),
     ) -> None:
@@ -303,7 +307,7 @@ class SiteKernels:
 
     def _orders(self, delta: float, count: int) -> NDArray[np.int64]:
         """Sidebands that may lie in the window."""
-        if self.rate_ppm == math.inf or self.rate_ppm == 0:
+        if self.rate_ppm in {math.inf, 0.0}:
             return np.zeros(1, dtype=np.int64)
         orders = np.arange(-count, count + 1)
         at = delta + orders * self.rate_ppm
@@ -393,10 +397,12 @@ class _Patterns:
             ratio = site.zeta_csa_ppm / owner.rate_ppm
             shares = np.array([1.0, ratio, ratio * site.eta_csa], dtype=np.float32)
             parts = _SPINNING_PARTS if ratio else 1
+            nodes, weights = _eta_nodes(site.eta_q)
+            mine = np.isin(self.orders, sets[s])
+            kept = self.orders[mine] + N_SIDEBANDS
             for node in range(first, last):
-                table = spinning_table(node)[:parts, :, self.orders + N_SIDEBANDS, :cut]
-                row[node - first] = np.tensordot(shares[:parts], _mix_eta(table, site.eta_q, axis=1), axes=(0, 0))
-            row[:, ~np.isin(self.orders, sets[s])] = 0.0
+                picked = spinning_table(node)[:parts, nodes][:, :, kept, :cut]
+                row[node - first][mine] = np.einsum("p,e,pent->nt", shares[:parts], weights, picked)
             rows.append(row)
         self.depth = np.array([last - first for first, last in spans])
         return rows
@@ -493,14 +499,14 @@ def table_line(
         )
     synthesis = Synthesis(axis[0], float(steps.mean()), len(axis))
     f = synthesis.frequencies
-    kernels = SiteKernels([site], isotope, field_tesla, mas_rate_hz, f, synthesis.window_ppm)
+    kernels = SiteKernels([site], isotope, field_tesla, mas_rate_hz, frequencies=f, window_ppm=synthesis.window_ppm)
     value, _ = kernels.evaluate(np.array([site.cq_mhz]))
     damped = value[0] * broadening_transform(f, gaussian_ppm, lorentzian_ppm) * synthesis.shift_phase(site.delta_ppm)
     return np.asarray(synthesis.to_axis(damped))
 
 
 class Synthesis:
-    """From transforms to points on a uniform axis; the period is longer than the axis, so that lines outside stay out."""
+    """From transforms to points on a uniform axis; the period is longer than the axis, which keeps outer lines out."""
 
     def __init__(self, start_ppm: float, step_ppm: float, count: int) -> None:
         from scipy.fft import next_fast_len

@@ -308,7 +308,7 @@ def _log_likelihood(
     form: AmplitudeForm | None,
     settings: MatchSettings,
 ) -> NDArray[np.float64]:
-    """Log likelihood (s,) of populations (s, g, m), for areas relative to unrelated ones (flat on their own simplex)."""
+    """Log likelihood (s,) of populations (s, g, m), areas relative to unrelated ones (flat on their simplex)."""
     total = np.zeros(len(samples))
     inside = (samples >= 0).all(axis=(1, 2))
     valid = samples[inside]

@@ -225,7 +225,12 @@ def _coarse(
         shapes = [site_shape(site)._replace(zeta_csa_ppm=0.0) if site.cq_mhz else site_shape(site)
                   for site in table.sites[part]]  # fmt: skip
         kernels = SiteKernels(
-            shapes, spectrum.isotope, spectrum.field_tesla, spectrum.mas_rate_hz, f, synthesis.window_ppm
+            shapes,
+            spectrum.isotope,
+            spectrum.field_tesla,
+            spectrum.mas_rate_hz,
+            frequencies=f,
+            window_ppm=synthesis.window_ppm,
         )
         spread = np.sqrt(table.delta_error[part] ** 2 + (table.offset_rows[part] ** 2).sum(axis=1))
         phase = synthesis.shift_phase(table.delta[part][:, None] + spread[:, None] * shift_nodes) * damp

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from .settings import MatchSettings
 
 
+_HOPELESS = 100.0
+"""Fits of spectra that stay so much worse than the best so far, in units of log likelihood, are not refined."""
+
+
 class MatchError(SurfshiftError):
     """Candidates, measurements and references that cannot be matched as given."""
 
@@ -34,8 +38,8 @@ class MatchError(SurfshiftError):
 class SubsetFit(NamedTuple):
     """One explanation with all its fits; ``members`` are positions in the problem's list of candidates.
 
-    ``populations`` are those of the first sample, ``by_sample`` those of all. ``spectral_occam`` is what the evidence of
-    the spectra lies below the likelihood of the best fit, amplitudes left aside.
+    ``populations`` are those of the first sample, ``by_sample`` those of all. ``spectral_occam`` is what the evidence
+    of the spectra lies below the likelihood of the best fit, amplitudes left aside.
     """
 
     members: tuple[int, ...]
@@ -103,6 +107,7 @@ class Problem:
         self.always = tuple(i for i, key in enumerate(self.ids) if key in settings.always_present)
         self.others = tuple(i for i in range(len(self.ids)) if i not in self.always)
         self.store = KernelStore()
+        self._best_objective = math.inf
         self._fits: dict[tuple[int, ...], SubsetFit] = {}
         atoms = [
             sum(site.multiplicity for site in self.sites[key] if site.isotope in self.isotopes) for key in self.ids
@@ -145,7 +150,7 @@ class Problem:
             raise MatchError(f"measurements repeat a name: {', '.join(sorted(names))}; name each one differently")
 
     def _tasks(self) -> list[SpectrumTask]:
-        """All spectra with their groups: one group per sample, and one per spectrum in which areas do not count atoms."""
+        """All spectra with their groups: a group per sample, and one per spectrum whose areas do not count atoms."""
         tasks, next_group = [], self.n_samples
         for isotope in self.isotopes:
             for spectrum in self.spectra[isotope]:
@@ -199,7 +204,8 @@ class Problem:
                 store=self.store,
                 n_members=len(members),
             )
-            joint = model.fit()
+            joint = model.fit(self._best_objective + _HOPELESS)
+            self._best_objective = min(self._best_objective, joint.objective)
             log_evidence += joint.log_evidence
         populations = fit_populations(len(members), areas, joint.form if joint else None, self.settings)
         log_evidence += populations[0].log_evidence
@@ -314,7 +320,8 @@ class Problem:
         screen = Screen([self.sites[key] for key in self.ids], self.tasks, self.references, self._atoms, self.settings)
         extras: list[tuple[int, ...]] = [()] if self.always else []
         extras += screen.survivors(self.always, self._largest(), self.settings.screened_subsets)
-        fits = [self.fit(extra) for extra in extras]
+        # the largest first: they fit best, and against them the others stop early
+        fits = [self.fit(extra) for extra in reversed(extras)]
         return [found for found in fits if found.members]
 
 

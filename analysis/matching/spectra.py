@@ -2,9 +2,10 @@
 
 The unknowns are, per isotope, the shared offset and each site's shift and CQ error (their prior is the posterior of the
 peak lists) and by which factor its line is wider than the others; per spectrum two broadenings, a linear baseline
-and a gain; and populations, which all spectra of a sample that count atoms share. Surface-selective spectra have weights of their own. Line shapes come from the kernel
-tables. The fit runs from smoothed to full resolution, which leads it past false minima, by Gauss-Newton steps with
-amplitudes and baselines solved for exactly (variable projection, Kaufman's form).
+and a gain; and populations, which all spectra of a sample that count atoms share. Surface-selective spectra have
+weights of their own. Line shapes come from the kernel tables. The fit runs from smoothed to full resolution, which
+leads it past false minima, by Gauss-Newton steps with amplitudes and baselines solved for exactly (variable projection,
+Kaufman's form).
 """
 
 from __future__ import annotations
@@ -31,7 +32,10 @@ if TYPE_CHECKING:
 
 _ITERATIONS = 15
 _SMOOTH_ITERATIONS = 5
-_CONVERGED = 0.02
+_CONVERGED = 0.03
+_RELATIVE = 3e-3
+"""Fits that are far from the data need not be exact: part of the excess misfit at which they may stop."""
+
 _LORENTZIAN_SHARE = 0.2
 
 
@@ -93,10 +97,12 @@ class JointFit(NamedTuple):
     """Result of fitting all spectra with one subset.
 
     ``log_evidence`` is that of the optimum with latents and baselines integrated out (Laplace), amplitudes still at the
-    optimum; ``form`` is the likelihood of the amplitudes around it. ``misfit`` is half the squared residual.
+    optimum; ``form`` is the likelihood of the amplitudes around it. ``misfit`` is half the squared residual, and
+    ``objective`` that with half the squared deviation from the prior.
     """
 
     log_evidence: float
+    objective: float
     misfit: float
     form: AmplitudeForm
     spectra: dict[str, SpectrumFit]
@@ -164,8 +170,8 @@ class KernelStore:
                 spectrum.isotope,
                 spectrum.field_tesla,
                 spectrum.mas_rate_hz,
-                synthesis.frequencies,
-                synthesis.window_ppm,
+                frequencies=synthesis.frequencies,
+                window_ppm=synthesis.window_ppm,
             )
             self._kept[key] = (sites, kernels)
         return self._kept[key][1]
@@ -374,11 +380,16 @@ class JointModel:
         return np.asarray(change * limit)
 
     def optimise(
-        self, parameters: NDArray[np.float64], iterations: int, smoothing: dict[str, float] | None = None
+        self,
+        parameters: NDArray[np.float64],
+        iterations: int,
+        smoothing: dict[str, float] | None = None,
+        hopeless_above: float = math.inf,
     ) -> tuple[NDArray[np.float64], _State]:
-        """Gauss-Newton steps until the objective changes by less than a small fraction of a unit."""
+        """Gauss-Newton steps until the objective hardly changes, or cannot come below ``hopeless_above`` at its pace."""
         state = self.state(parameters, None, smoothing)
-        for _ in range(iterations):
+        expected = sum(len(channel.grid.axis) for channel in self.channels)
+        for left in reversed(range(iterations)):
             change = self.step(parameters, state)
             gain = 0.0
             for _ in range(4):
@@ -388,18 +399,23 @@ class JointModel:
                     parameters, state = parameters + change, attempt
                     break
                 change = 0.3 * change
-            if gain < _CONVERGED:
+            if gain < max(_CONVERGED, _RELATIVE * (state.objective - expected)):
+                break
+            if left < iterations - 2 and state.objective - gain * left > hopeless_above:
                 break
         return parameters, state
 
-    def fit(self) -> JointFit:
-        """Best fit from smoothed to full resolution, and what its evidence needs."""
+    def fit(self, hopeless_above: float = math.inf) -> JointFit:
+        """Best fit from smoothed to full resolution, and what its evidence needs.
+
+        A fit that cannot reach an objective of ``hopeless_above`` at its pace stops where it is.
+        """
         smoothing = {
             isotope: 1.5 * float(np.median(channel.table.delta_error)) if len(channel.table) else 0.0
             for isotope, channel in ((c.task.spectrum.isotope, c) for c in self.channels)
         }
         start, _ = self.optimise(self.mean.copy(), _SMOOTH_ITERATIONS, smoothing)
-        return self.result(*self.optimise(start, _ITERATIONS))
+        return self.result(*self.optimise(start, _ITERATIONS, None, hopeless_above))
 
     def result(self, parameters: NDArray[np.float64], state: _State) -> JointFit:
         """Laplace evidence of the parameters at an optimum, and the likelihood of the amplitudes around it."""
@@ -424,7 +440,7 @@ class JointModel:
         log_evidence = -state.objective
         log_evidence += 0.5 * float(np.linalg.slogdet(self.precision)[1] - np.linalg.slogdet(normal)[1])
         misfit = 0.5 * sum(float(r @ r) for r in state.residuals)
-        return JointFit(log_evidence, misfit, form, self._spectra(parameters, state, normal))
+        return JointFit(log_evidence, state.objective, misfit, form, self._spectra(parameters, state, normal))
 
     def _spectra(
         self, parameters: NDArray[np.float64], state: _State, normal: NDArray[np.float64]
