@@ -20,8 +20,8 @@ _DRAWS = 4096
 def czjzek_density(cq_mhz: ArrayLike, eta: ArrayLike, sigma_mhz: float) -> NDArray[np.float64]:
     """Density of the Czjzek distribution over |CQ| in MHz and eta, not normalised.
 
-    CQ^4 eta (1 - eta^2/9) exp(-CQ^2 (1 + eta^2/3) / (8 sigma^2)): five normal components of the tensor, each with standard
-    deviation sigma (Czjzek et al., Phys. Rev. B 23 (1981) 2513; normalisation of sigma as in mrsimulator).
+    CQ^4 eta (1 - eta^2/9) exp(-CQ^2 (1 + eta^2/3) / (8 sigma^2)): five normal components of the tensor, of standard
+    deviation sigma each (Czjzek et al., Phys. Rev. B 23 (1981) 2513; normalisation of sigma as in mrsimulator).
     """
     cq, asymmetry = np.asarray(cq_mhz, dtype=float), np.asarray(eta, dtype=float)
     spread = np.exp(-(cq**2) * (1.0 + asymmetry**2 / 3.0) / (8.0 * sigma_mhz**2))

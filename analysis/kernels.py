@@ -164,7 +164,7 @@ def _static(kind: str) -> NDArray[np.complex64]:
 
 @lru_cache(maxsize=1)
 def shift_sidebands_table() -> NDArray[np.float64]:
-    """Sidebands of a shift anisotropy, zeta nu0 over the rate in steps of SHIFT_RATIO_STEP: (nodes, ETA_NODES, 2 N + 1)."""
+    """Sidebands of a shift anisotropy, over zeta nu0 / rate in steps of 0.5 and eta: (nodes, ETA_NODES, 2 N + 1)."""
 
     def build() -> dict[str, NDArray[np.generic]]:
         grid = powder.octant(50)
@@ -207,7 +207,7 @@ def _slopes(t: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _eta_nodes(eta: float) -> tuple[slice, NDArray[np.float32]]:
-    """Six nodes around an eta and their Lagrange weights: edges of patterns move with eta, and it is done once per site."""
+    """Six nodes around an eta and their Lagrange weights; done once per site, for edges move with eta."""
     position = min(1.0, max(0.0, eta)) * (ETA_NODES - 1)
     first = min(max(math.floor(position) - 2, 0), ETA_NODES - 6)
     nodes = range(6)

@@ -43,7 +43,7 @@ class Octant(NamedTuple):
 
 
 def octant(density: int) -> Octant:
-    """Octahedral grid with ``density`` divisions of an edge (Alderman, Solum and Grant, J. Chem. Phys. 84 (1986) 3717)."""
+    """Octahedral grid with ``density`` divisions of an edge (Alderman et al., J. Chem. Phys. 84 (1986) 3717)."""
     index = {}
     points = []
     for i in range(density + 1):
@@ -68,7 +68,7 @@ def octant(density: int) -> Octant:
 
 
 def refinement(coarse: int) -> csr_array:
-    """Matrix (v', v) from amplitudes on the octant of a density to the one twice as dense: means of both ends of an edge."""
+    """Matrix (v', v) from amplitudes on an octant to those on the one twice as dense: means of the ends of an edge."""
     from scipy.sparse import csr_array
 
     index = {pair: at for at, pair in enumerate((i, j) for i in range(coarse + 1) for j in range(coarse + 1 - i))}

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 _HOPELESS = 100.0
 """Fits of spectra that stay so much worse than the best so far, in units of log likelihood, are not refined."""
 
+_PRUNED = 4
+
 
 class MatchError(SurfshiftError):
     """Candidates, measurements and references that cannot be matched as given."""
@@ -321,8 +323,27 @@ class Problem:
         extras: list[tuple[int, ...]] = [()] if self.always else []
         extras += screen.survivors(self.always, self._largest(), self.settings.screened_subsets)
         # the largest first: they fit best, and against them the others stop early
-        fits = [self.fit(extra) for extra in reversed(extras)]
+        for extra in reversed(extras):
+            self.fit(extra)
+        self._prune()
+        fits = list(self._fits.values())
         return [found for found in fits if found.members]
+
+    def _prune(self) -> None:
+        """Fit what is left of the best explanations without one candidate each, as long as that is better."""
+        for _ in range(self._largest()):
+            best = sorted(self._fits.values(), key=lambda found: (-found.log_evidence, found.members))[:_PRUNED]
+            smaller = {
+                tuple(i for i in found.members if i != member and i not in self.always)
+                for found in best
+                for member in found.members
+                if member not in self.always and len(found.members) > 1
+            }
+            new = [extra for extra in sorted(smaller) if tuple(sorted({*self.always, *extra})) not in self._fits]
+            if not new:
+                break
+            for extra in new:
+                self.fit(extra)
 
 
 def _fit_probability(peaks: Sequence[PeakFit], spectra: Sequence[SpectrumFit], seed: int) -> float:

@@ -42,8 +42,8 @@ _LORENTZIAN_SHARE = 0.2
 class Grid(NamedTuple):
     """A spectrum as it is fitted: uniform axis (p,), intensity (p,), error of each point (p,), and its two parts.
 
-    ``noise`` is the error of a point from noise, ``model`` (p,) what the line shapes may be off; ``block`` is the number
-    of measured points averaged into one.
+    ``noise`` is the error of a point from noise, ``model`` (p,) what the line shapes may be off; ``block`` is the
+    number of measured points averaged into one.
     """
 
     axis: NDArray[np.float64]
@@ -71,6 +71,8 @@ class SpectrumFit(NamedTuple):
     ----------
     latent
         Offsets, site errors, CQ errors and logarithms of relative widths at the optimum, (2 + 3n,).
+    latent_sd
+        Posterior standard deviations of the latents, (2 + 3n,).
     broadenings
         Gaussian and Lorentzian full widths at half maximum per spectrum, ppm.
     amplitudes
@@ -82,6 +84,7 @@ class SpectrumFit(NamedTuple):
     """
 
     latent: NDArray[np.float64]
+    latent_sd: NDArray[np.float64]
     broadenings: tuple[tuple[float, float], ...]
     amplitudes: tuple[NDArray[np.float64], ...]
     baselines: tuple[NDArray[np.float64], ...]
@@ -358,14 +361,7 @@ class JointModel:
     def step(self, parameters: NDArray[np.float64], state: _State) -> NDArray[np.float64]:
         """Gauss-Newton step of the parameters, with what the active amplitudes can follow projected out."""
         jacobians, normal, gradient = self.curvature(parameters, state)
-        tangents = state.amplitudes.tangents(state.columns, self.groups)
-        size = tangents[0].shape[0] if tangents else 0
-        cross, inner = np.zeros((len(parameters), size)), 1e-9 * np.eye(size)
-        for k, jacobian in enumerate(jacobians):
-            cross[self.columns_of(k)] += jacobian @ tangents[k].T
-            inner += tangents[k] @ tangents[k].T
-        inner += 1e-9 * np.diag(np.diagonal(inner))
-        reduced = normal - cross @ np.linalg.solve(inner, cross.T) + 1e-9 * np.diag(np.diagonal(normal))
+        reduced = self.reduced(jacobians, normal, state)
         change = -np.linalg.solve(reduced, gradient)
         limit = 1.0
         for k, channel in enumerate(self.channels):
@@ -379,6 +375,20 @@ class JointModel:
             limit = min(limit, 0.7 / max(float(np.abs(widths).max()), 1e-12))
         return np.asarray(change * limit)
 
+    def reduced(
+        self, jacobians: list[NDArray[np.float64]], normal: NDArray[np.float64], state: _State
+    ) -> NDArray[np.float64]:
+        """Normal matrix of the parameters once the active amplitudes are free to follow them."""
+        tangents = state.amplitudes.tangents(state.columns, self.groups)
+        size = tangents[0].shape[0] if tangents else 0
+        cross, inner = np.zeros((len(normal), size)), 1e-9 * np.eye(size)
+        for k, jacobian in enumerate(jacobians):
+            cross[self.columns_of(k)] += jacobian @ tangents[k].T
+            inner += tangents[k] @ tangents[k].T
+        inner += 1e-9 * np.diag(np.diagonal(inner))
+        result = normal - cross @ np.linalg.solve(inner, cross.T) + 1e-9 * np.diag(np.diagonal(normal))
+        return np.asarray(result)
+
     def optimise(
         self,
         parameters: NDArray[np.float64],
@@ -386,7 +396,7 @@ class JointModel:
         smoothing: dict[str, float] | None = None,
         hopeless_above: float = math.inf,
     ) -> tuple[NDArray[np.float64], _State]:
-        """Gauss-Newton steps until the objective hardly changes, or cannot come below ``hopeless_above`` at its pace."""
+        """Gauss-Newton steps until the objective hardly changes, or will not come below ``hopeless_above``."""
         state = self.state(parameters, None, smoothing)
         expected = sum(len(channel.grid.axis) for channel in self.channels)
         for left in reversed(range(iterations)):
@@ -435,15 +445,22 @@ class JointModel:
         for channel in self.channels:
             fraction = np.bincount(channel.table.member, channel.signals, m).mean() if len(channel.table) else 1.0
             volumes.append(channel.grid.frame / max(float(fraction), 1e-6))
-        form = AmplitudeForm(np.array(state.amplitudes.by_spectrum).reshape(count, m), matrix.reshape(count, m, count, m),
+        mean = np.array(state.amplitudes.by_spectrum).reshape(count, m)
+        form = AmplitudeForm(mean, matrix.reshape(count, m, count, m),
                              pull, self.groups, np.array(volumes))  # fmt: skip
         log_evidence = -state.objective
         log_evidence += 0.5 * float(np.linalg.slogdet(self.precision)[1] - np.linalg.slogdet(normal)[1])
         misfit = 0.5 * sum(float(r @ r) for r in state.residuals)
-        return JointFit(log_evidence, state.objective, misfit, form, self._spectra(parameters, state, normal))
+        spread = np.sqrt(np.diagonal(np.linalg.inv(self.reduced(jacobians, normal, state))))
+        spectra = self._spectra(parameters, state, normal, spread)
+        return JointFit(log_evidence, state.objective, misfit, form, spectra)
 
     def _spectra(
-        self, parameters: NDArray[np.float64], state: _State, normal: NDArray[np.float64]
+        self,
+        parameters: NDArray[np.float64],
+        state: _State,
+        normal: NDArray[np.float64],
+        spread: NDArray[np.float64],
     ) -> dict[str, SpectrumFit]:
         from scipy.stats import chi2
 
@@ -468,6 +485,7 @@ class JointModel:
             probabilities.append(float(chi2.sf(float(deviation @ prior @ deviation), effective)))
             result[isotope] = SpectrumFit(
                 latent=parameters[where].copy(),
+                latent_sd=spread[where].copy(),
                 broadenings=tuple(
                     (math.exp(g), math.exp(lo)) for g, lo in (parameters[self.widths[k]] for k in chosen)
                 ),
