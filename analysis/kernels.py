@@ -177,7 +177,7 @@ def shift_sidebands_table() -> NDArray[np.float64]:
                 table[i, j] = weight @ amplitudes
         return {"table": table}
 
-    return np.asarray(stored("shift-sidebands", _key("shift-sidebands"), build)["table"])
+    return np.asarray(stored("shift-sidebands", _key("shift-sidebands, 64 phases"), build)["table"])
 
 
 def _lagrange(position: NDArray[np.float64], count: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

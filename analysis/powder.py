@@ -28,7 +28,8 @@ Interaction = Literal["quadrupole", "shift"]
 MAGIC_ANGLE = math.acos(1.0 / math.sqrt(3.0))
 """Angle between rotor and field, radians."""
 
-_PHASES = 32
+_PHASES = (32, 64)
+_FEW_SIDEBANDS = 10
 _HARMONICS = 16
 
 
@@ -165,24 +166,26 @@ def sideband_changes(
     harmonics: NDArray[np.complex128], others: Sequence[NDArray[np.complex128]], n_sidebands: int
 ) -> list[NDArray[np.float64]]:
     """Amplitudes (v, 2 n + 1) for harmonics in units of the rate, then their derivatives by the strength of others."""
-    kept = np.arange(-n_sidebands, n_sidebands + 1) % _PHASES
-    factor = np.exp(1j * _phase(harmonics))
-    coefficients = np.fft.fft(factor, axis=1)[:, kept] / _PHASES
+    # sidebands of higher order than half the number of phases would fold back
+    phases = _PHASES[0] if n_sidebands <= _FEW_SIDEBANDS else _PHASES[1]
+    kept = np.arange(-n_sidebands, n_sidebands + 1) % phases
+    factor = np.exp(1j * _phase(harmonics, phases))
+    coefficients = np.fft.fft(factor, axis=1)[:, kept] / phases
     results = [np.abs(coefficients) ** 2]
     for other in others:
-        change = np.fft.fft(1j * _phase(other) * factor, axis=1)[:, kept] / _PHASES
+        change = np.fft.fft(1j * _phase(other, phases) * factor, axis=1)[:, kept] / phases
         results.append(2.0 * (np.conj(coefficients) * change).real)
     return results
 
 
-def _phase(harmonics: NDArray[np.complex128]) -> NDArray[np.float64]:
-    """Phase (v, 32) gathered over a rotor turn, up to a constant."""
+def _phase(harmonics: NDArray[np.complex128], phases: int) -> NDArray[np.float64]:
+    """Phase (v, phases) gathered over a rotor turn, up to a constant."""
     orders = np.fft.fftfreq(_HARMONICS, 1.0 / _HARMONICS)
-    wide = np.zeros((len(harmonics), _PHASES), dtype=complex)
+    wide = np.zeros((len(harmonics), phases), dtype=complex)
     for column, order in enumerate(orders):
         if order != 0 and abs(order) <= 4:
-            wide[:, int(order) % _PHASES] = harmonics[:, column] / (1j * order)
-    return np.asarray((np.fft.ifft(wide, axis=1) * _PHASES).real)
+            wide[:, int(order) % phases] = harmonics[:, column] / (1j * order)
+    return np.asarray((np.fft.ifft(wide, axis=1) * phases).real)
 
 
 def deposit(grid: Octant, frequency: NDArray[np.float64], low: float, step: float, count: int) -> csr_array:

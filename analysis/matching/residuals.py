@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .spectra import Grid
 
 _WIDTHS = (1.0, 2.5)
-_COHERENT = 4.0
+_COHERENT = 6.0
 """What line shapes are off is the same over a line's width, and this much larger than the error of a point."""
 
 

@@ -18,7 +18,9 @@ def test_czjzek_density_is_that_of_mrsimulator():
         _, _, amplitude = CzjzekDistribution(sigma=1.2).pdf(pos=[cq, eta])
     theirs = amplitude.reshape(len(eta), len(cq))
     ours = czjzek_density(cq[None, :], eta[:, None], 1.2)
-    assert ours / ours.sum() == pytest.approx(theirs / theirs.sum(), abs=2e-2 * (theirs / theirs.sum()).max())
+    # mrsimulator's last row is half a bin of its grid
+    ours, theirs = (values[:-1] / values[:-1].sum() for values in (ours, theirs))
+    assert ours == pytest.approx(theirs, abs=2e-2 * theirs.max())
 
 
 def test_without_a_fixed_tensor_the_extended_distribution_is_czjzek():

@@ -1,0 +1,84 @@
+"""Deviation of table lines from direct mrsimulator simulations over random sites, relative to the height of the line.
+
+Run from a checkout with the package installed:
+
+    python benchmarks/kernels.py --draws 40
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+
+import numpy as np
+from surfshift.analysis import lines
+from surfshift.analysis.constants import isotope, larmor_mhz
+from surfshift.analysis.kernels import SiteShape, table_line
+from surfshift.analysis.tensors import second_order_width_ppm
+
+CASES = ("infinite speed", "finite speed", "static", "CSA sidebands", "CSA static", "finite speed with CSA")
+
+
+def direct(site: SiteShape, nucleus: str, axis: np.ndarray, field: float, rate: float, width: float) -> np.ndarray:
+    """The line simulated by mrsimulator and convolved by fast Fourier transform."""
+    unit = lines.shape(
+        nucleus,
+        field_tesla=field,
+        mas_rate_hz=rate,
+        zeta_csa_ppm=site.zeta_csa_ppm,
+        eta_csa=site.eta_csa,
+        cq_mhz=site.cq_mhz,
+        eta_q=site.eta_q,
+    )
+    n = len(unit.density)
+    f = np.fft.rfftfreq(4 * n, unit.step_ppm)
+    damp = np.exp(-2.0 * (np.pi * width / 2.3548200450309493 * f) ** 2 - 2j * np.pi * f * n * unit.step_ppm)
+    density = np.fft.irfft(np.fft.rfft(unit.density, 4 * n) * damp, 4 * n)
+    return np.interp(axis, unit.axis_ppm[0] + site.delta_ppm + (np.arange(4 * n) - n) * unit.step_ppm, density)
+
+
+def deviation(case: str, rng: np.random.Generator) -> float:
+    """Largest deviation of one random site."""
+    is_shift = case.startswith("CSA")
+    nucleus = "31P" if is_shift else str(rng.choice(["27Al", "23Na", "17O"]))
+    field = float(rng.uniform(7.0, 23.0))
+    larmor = larmor_mhz(isotope(nucleus), field)
+    cq = 0.0 if is_shift else float(rng.uniform(1.0, 8.0 if nucleus == "27Al" else 4.0))
+    rate = 0.0 if "static" in case else float(rng.uniform(1e4, 3e4))
+    if case == "infinite speed":
+        rate = math.inf
+    if case == "CSA sidebands":
+        rate = float(rng.uniform(3e3, 2e4))
+    zeta = float(rng.uniform(-100.0, 100.0)) if is_shift else 0.0
+    if case == "finite speed with CSA":
+        zeta = float(rng.uniform(-0.3, 0.3)) * rate / larmor
+    eta = float(rng.uniform(0.0, 1.0))
+    broad = second_order_width_ppm(isotope(nucleus), cq_mhz=cq, eta=eta, larmor_mhz=larmor, is_spinning=rate > 0)
+    if case == "CSA static":
+        broad = 2.0 * abs(zeta)
+    width = max(broad / float(rng.uniform(8.0, 30.0)), 1.5)
+    site = SiteShape(20.0, zeta, float(rng.uniform(0.0, 1.0)), cq, 0.0, eta)
+    half = max(1.5 * broad, 20.0 * width, 30.0)
+    axis = np.arange(20.0 - 1.3 * half, 20.0 + 0.8 * half, width / 5.0)
+    expected = direct(site, nucleus, axis, field, rate, width)
+    found = table_line(site, nucleus, axis, field_tesla=field, mas_rate_hz=rate, gaussian_ppm=width)
+    return float(np.abs(found - expected).max() / expected.max())
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--draws", type=int, default=40)
+    given = parser.parse_args()
+    # the yardstick needs more orientations and points than a fit
+    lines._INTEGRATION_DENSITY, lines._RESOLUTION_PPM, lines._MAX_POINTS = 200, 0.02, 65536
+    print("| case | median | largest |")
+    print("|---|---|---|")
+    rng = np.random.default_rng(0)
+    for case in CASES:
+        values = [deviation(case, rng) for _ in range(given.draws)]
+        print(f"| {case} | {np.median(values):.3%} | {max(values):.3%} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
