@@ -130,7 +130,8 @@ def spinning_table(node: int) -> NDArray[np.complex64]:
 
 def _extrapolated(coarse: Bins, fine: Bins) -> Bins:
     ratio = (_DENSITIES[1] / _DENSITIES[0]) ** 2
-    return (fine * ratio - coarse) * (1.0 / (ratio - 1.0))
+    result: Bins = (fine * ratio - coarse) * (1.0 / (ratio - 1.0))
+    return result
 
 
 @lru_cache(maxsize=1)
@@ -513,7 +514,7 @@ class Synthesis:
 
         self.start, self.step, self.count = start_ppm, step_ppm, count
         self.length = int(next_fast_len(count + max(count // 2, 64), real=True))
-        self.frequencies: NDArray[np.float64] = np.fft.rfftfreq(self.length, step_ppm)
+        self.frequencies: NDArray[np.float64] = np.asarray(np.fft.rfftfreq(self.length, step_ppm), dtype=np.float64)
         margin = 0.45 * (self.length - count) * step_ppm
         end = start_ppm + step_ppm * (count - 1)
         self.window_ppm = (start_ppm - margin, end + margin)

@@ -45,8 +45,8 @@ class Octant(NamedTuple):
 
 def octant(density: int) -> Octant:
     """Octahedral grid with ``density`` divisions of an edge (Alderman et al., J. Chem. Phys. 84 (1986) 3717)."""
-    index = {}
-    points = []
+    index: dict[tuple[int, int], int] = {}
+    points: list[tuple[int, int, int]] = []
     for i in range(density + 1):
         for j in range(density + 1 - i):
             index[i, j] = len(points)

@@ -214,7 +214,7 @@ def _coarse(
     width = math.exp(broadening_prior(grid, settings, settings.resolution_ppm(spectrum.isotope))[0])
     damp = broadening_transform(f, math.hypot(width, 2.0 * step), 0.2 * width) * np.sinc(f * step)
     table = site_table(spectrum.isotope, groups, reference)
-    signals = table.multiplicity / atoms[table.member] * visibility(table, spectrum, settings) if len(table) else []
+    signals = table.multiplicity / atoms[table.member] * visibility(table, spectrum, settings)
     mean = np.zeros((len(groups), count), dtype=np.float32)
     covariance = np.zeros((len(groups), count, count), dtype=np.float32)
     shift_nodes, shift_weights = np.polynomial.hermite_e.hermegauss(_SHIFT_NODES)
@@ -238,9 +238,7 @@ def _coarse(
         for node in cq_nodes:
             value, _ = kernels.evaluate(np.maximum(table.cq[part] + node * table.cq_error[part], 0.0))
             lines.append(synthesis.to_axis(value[:, None, :] * phase))
-        drawn = np.concatenate(lines, axis=1).astype(np.float32) * np.asarray(signals)[part, None, None].astype(
-            np.float32
-        )
+        drawn = np.concatenate(lines, axis=1).astype(np.float32) * signals[part, None, None].astype(np.float32)
         middle = np.einsum("k,skb->sb", weights, drawn)
         deviation = (drawn - middle[:, None]) * np.sqrt(weights)[None, :, None]
         np.add.at(mean, table.member[part], middle)

@@ -307,8 +307,8 @@ class JointModel:
         for isotope, block in zip(self.isotopes, blocks, strict=True):
             self.precision[self.slices[isotope], self.slices[isotope]] = block
         for task, where in zip(tasks, self.widths, strict=True):
-            mean, sd = broadening_prior(task.grid, settings, settings.resolution_ppm(task.spectrum.isotope))
-            means.append(np.array([mean, mean + math.log(_LORENTZIAN_SHARE)]))
+            middle, sd = broadening_prior(task.grid, settings, settings.resolution_ppm(task.spectrum.isotope))
+            means.append(np.array([middle, middle + math.log(_LORENTZIAN_SHARE)]))
             self.precision[where, where] = np.eye(2) / sd**2
         self.mean = np.concatenate(means)
         self.groups = np.array([task.group for task in tasks])
