@@ -19,7 +19,7 @@ from surfshift.analysis.tensors import second_order_width_ppm
 CASES = ("infinite speed", "finite speed", "static", "CSA sidebands", "CSA static", "finite speed with CSA")
 
 
-def direct(site: SiteShape, nucleus: str, axis: np.ndarray, field: float, rate: float, width: float) -> np.ndarray:
+def direct(site: SiteShape, nucleus: str, axis: np.ndarray, *, field: float, rate: float, width: float) -> np.ndarray:
     """The line simulated by mrsimulator and convolved by fast Fourier transform."""
     unit = lines.shape(
         nucleus,
@@ -60,7 +60,7 @@ def deviation(case: str, rng: np.random.Generator) -> float:
     site = SiteShape(20.0, zeta, float(rng.uniform(0.0, 1.0)), cq, 0.0, eta)
     half = max(1.5 * broad, 20.0 * width, 30.0)
     axis = np.arange(20.0 - 1.3 * half, 20.0 + 0.8 * half, width / 5.0)
-    expected = direct(site, nucleus, axis, field, rate, width)
+    expected = direct(site, nucleus, axis, field=field, rate=rate, width=width)
     found = table_line(site, nucleus, axis, field_tesla=field, mas_rate_hz=rate, gaussian_ppm=width)
     return float(np.abs(found - expected).max() / expected.max())
 

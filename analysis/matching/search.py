@@ -109,7 +109,7 @@ class Problem:
         self.always = tuple(i for i, key in enumerate(self.ids) if key in settings.always_present)
         self.others = tuple(i for i in range(len(self.ids)) if i not in self.always)
         self.store = KernelStore()
-        self._best_objective = math.inf
+        self._best_objective, self._hopeless = math.inf, _HOPELESS
         self._fits: dict[tuple[int, ...], SubsetFit] = {}
         atoms = [
             sum(site.multiplicity for site in self.sites[key] if site.isotope in self.isotopes) for key in self.ids
@@ -206,7 +206,7 @@ class Problem:
                 store=self.store,
                 n_members=len(members),
             )
-            joint = model.fit(self._best_objective + _HOPELESS)
+            joint = model.fit(self._best_objective + self._hopeless)
             self._best_objective = min(self._best_objective, joint.objective)
             log_evidence += joint.log_evidence
         populations = fit_populations(len(members), areas, joint.form if joint else None, self.settings)
@@ -330,7 +330,9 @@ class Problem:
         return [found for found in fits if found.members]
 
     def _prune(self) -> None:
-        """Fit what is left of the best explanations without one candidate each, as long as that is better."""
+        """Fit what is left of the best explanations without one candidate each, this time to the end."""
+        self._hopeless = math.inf
+        done: set[tuple[int, ...]] = set()
         for _ in range(self._largest()):
             best = sorted(self._fits.values(), key=lambda found: (-found.log_evidence, found.members))[:_PRUNED]
             smaller = {
@@ -339,11 +341,13 @@ class Problem:
                 for member in found.members
                 if member not in self.always and len(found.members) > 1
             }
-            new = [extra for extra in sorted(smaller) if tuple(sorted({*self.always, *extra})) not in self._fits]
+            new = sorted(smaller - done)
             if not new:
                 break
             for extra in new:
+                self._fits.pop(tuple(sorted({*self.always, *extra})), None)
                 self.fit(extra)
+            done |= smaller
 
 
 def _fit_probability(peaks: Sequence[PeakFit], spectra: Sequence[SpectrumFit], seed: int) -> float:

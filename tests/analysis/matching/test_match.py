@@ -285,7 +285,11 @@ def test_spectrum_of_something_else_is_none_of_these():
     data = [spectrum("31P", [("id-wet", 1.0)], AXES["31P"])]
     found = match({"id-silane": LIBRARY["id-silane"]}, data, REFERENCES, QUICK)
     assert found.verdict is Verdict.NONE
-    assert found.unexplained[0].fraction > 0.1
+    # its two lines reach those measured only by shifts that no DFT error allows
+    assert found.fit_probability < 1e-6
+    single = match({"id-bulk": LIBRARY["id-bulk"]}, data, REFERENCES, QUICK)
+    assert single.verdict is Verdict.NONE
+    assert single.unexplained[0].fraction > 0.1
 
 
 def test_populations_of_a_mixture_from_a_spectrum():
