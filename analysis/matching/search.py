@@ -109,7 +109,7 @@ class Problem:
         self.always = tuple(i for i, key in enumerate(self.ids) if key in settings.always_present)
         self.others = tuple(i for i in range(len(self.ids)) if i not in self.always)
         self.store = KernelStore()
-        self._best_objective, self._hopeless = math.inf, _HOPELESS
+        self._best_objective, self._hopeless, self._is_thorough = math.inf, _HOPELESS, True
         self._fits: dict[tuple[int, ...], SubsetFit] = {}
         atoms = [
             sum(site.multiplicity for site in self.sites[key] if site.isotope in self.isotopes) for key in self.ids
@@ -206,7 +206,7 @@ class Problem:
                 store=self.store,
                 n_members=len(members),
             )
-            joint = model.fit(self._best_objective + self._hopeless)
+            joint = model.fit(self._best_objective + self._hopeless, is_thorough=self._is_thorough)
             self._best_objective = min(self._best_objective, joint.objective)
             log_evidence += joint.log_evidence
         populations = fit_populations(len(members), areas, joint.form if joint else None, self.settings)
@@ -323,6 +323,7 @@ class Problem:
         extras: list[tuple[int, ...]] = [()] if self.always else []
         extras += screen.survivors(self.always, self._largest(), self.settings.screened_subsets)
         # the largest first: they fit best, and against them the others stop early
+        self._is_thorough = False
         for extra in reversed(extras):
             self.fit(extra)
         self._prune()
@@ -331,7 +332,7 @@ class Problem:
 
     def _prune(self) -> None:
         """Fit what is left of the best explanations without one candidate each, this time to the end."""
-        self._hopeless = math.inf
+        self._hopeless, self._is_thorough = math.inf, True
         done: set[tuple[int, ...]] = set()
         for _ in range(self._largest()):
             best = sorted(self._fits.values(), key=lambda found: (-found.log_evidence, found.members))[:_PRUNED]

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 _ITERATIONS = 15
 _SMOOTH_ITERATIONS = 5
+_SMOOTHINGS = (1.5, 3.5, 0.5)
+"""Smoothing of the starts, in site errors (full width at half maximum)."""
+
 _CONVERGED = 0.03
 _RELATIVE = 3e-3
 """Fits that are far from the data need not be exact: part of the excess misfit at which they may stop."""
@@ -401,6 +404,10 @@ class JointModel:
         expected = sum(len(channel.grid.axis) for channel in self.channels)
         for left in reversed(range(iterations)):
             change = self.step(parameters, state)
+            if smoothing:
+                # widths would grow to stand in for lines that are still in the wrong place
+                for where in self.widths:
+                    change[where] = 0.0
             gain = 0.0
             for _ in range(4):
                 attempt = self.state(parameters + change, state.amplitudes, smoothing)
@@ -415,17 +422,28 @@ class JointModel:
                 break
         return parameters, state
 
-    def fit(self, hopeless_above: float = math.inf) -> JointFit:
+    def fit(self, hopeless_above: float = math.inf, *, is_thorough: bool = False) -> JointFit:
         """Best fit from smoothed to full resolution, and what its evidence needs.
 
-        A fit that cannot reach an objective of ``hopeless_above`` at its pace stops where it is.
+        A fit that cannot reach an objective of ``hopeless_above`` at its pace stops where it is. A thorough fit starts
+        from several smoothings, against false minima, and keeps the best.
         """
-        smoothing = {
-            isotope: 1.5 * float(np.median(channel.table.delta_error)) if len(channel.table) else 0.0
-            for isotope, channel in ((c.task.spectrum.isotope, c) for c in self.channels)
-        }
-        start, _ = self.optimise(self.mean.copy(), _SMOOTH_ITERATIONS, smoothing)
-        return self.result(*self.optimise(start, _ITERATIONS, None, hopeless_above))
+        best: tuple[NDArray[np.float64], _State] | None = None
+        for factor in _SMOOTHINGS if is_thorough else _SMOOTHINGS[:1]:
+            smoothing = {
+                channel.task.spectrum.isotope: factor * float(np.median(channel.table.delta_error))
+                if len(channel.table)
+                else 0.0
+                for channel in self.channels
+            }
+            start, _ = self.optimise(self.mean.copy(), _SMOOTH_ITERATIONS, smoothing)
+            found = self.optimise(start, _ITERATIONS, None, hopeless_above)
+            if best is None or found[1].objective < best[1].objective:
+                best = found
+            hopeless_above = min(hopeless_above, best[1].objective + 1.0)
+        if best is None:
+            raise ValueError("no start was tried")
+        return self.result(*best)
 
     def result(self, parameters: NDArray[np.float64], state: _State) -> JointFit:
         """Laplace evidence of the parameters at an optimum, and the likelihood of the amplitudes around it."""
