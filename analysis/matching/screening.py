@@ -2,8 +2,8 @@
 
 A candidate's contribution to a coarse spectrum has a mean and a covariance over its unknown site errors: the lines
 smeared by them, and how they would move together. Taken as Gaussian, the likelihood of a subset with given
-populations costs one small linear solve per spectrum. Partners are sought by the score (the slope of the likelihood
-towards a new candidate), computed for all candidates at once, so subsets grow without trying every combination.
+populations costs one small linear solve per spectrum. Partners of a subset are scored roughly for all candidates at
+once, with one matrix for all of them, so that hundreds of subsets grow by every candidate in a second or two.
 """
 
 from __future__ import annotations
@@ -29,15 +29,17 @@ if TYPE_CHECKING:
 
 _BINS = 48
 _CHUNK = 300
-_PARENTS = 8
-_PARTNERS = 24
+_PARENTS, _LATER_PARENTS = 400, 60
+_PARTNERS = 40
+_RESCORED = 400
+_KEPT = 0.6
 _NEW_SHARES = (0.1, 0.25, 0.4, 0.6)
 _SHIFT_NODES, _CQ_NODES = 7, 3
 _COHERENT = 2.0
 
 
 class _Coarse(NamedTuple):
-    """One spectrum in bins: data (b,), inverse-free noise covariance (b, b), and per candidate mean and covariance."""
+    """One spectrum in bins: data (b,), covariance of noise and baseline (b, b); mean and covariance of candidates."""
 
     data: NDArray[np.float64]
     noise: NDArray[np.float64]
@@ -73,81 +75,88 @@ class Screen:
             _coarse(groups, task, references[task.spectrum.isotope], np.array(atoms, dtype=float), settings)
             for task in tasks
         ]
+        self.averages = [coarse.covariance.mean(axis=0).astype(float) for coarse in self.spectra]
 
     def log_likelihood(self, subsets: NDArray[np.int64], shares: NDArray[np.float64]) -> NDArray[np.float64]:
         """Log likelihood (n,) of subsets (n, m) with populations (n, m), at the best gain of each spectrum."""
         total = np.zeros(len(subsets))
-        for coarse in self.spectra:
-            total += self._parts(coarse, subsets, shares)[0]
+        for start in range(0, len(subsets), _CHUNK):
+            part = slice(start, start + _CHUNK)
+            for coarse in self.spectra:
+                total[part] += self._parts(coarse, subsets[part], shares[part])
         return total
 
-    def _parts(
-        self, coarse: _Coarse, subsets: NDArray[np.int64], shares: NDArray[np.float64]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-        """Log likelihood (n,), gains (n,) and whitened residuals C^-1 r (n, b)."""
+    @staticmethod
+    def _parts(coarse: _Coarse, subsets: NDArray[np.int64], shares: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Log likelihood (n,) of one spectrum."""
         mean = np.einsum("nm,nmb->nb", shares, coarse.mean[subsets])
-        area = np.maximum(mean.sum(axis=1), 1e-12)
-        gain = np.maximum(coarse.data.sum(), 1e-12) / area
-        spread = np.einsum("nm,nmbc->nbc", shares**2, coarse.covariance[subsets])
-        covariance = coarse.noise + gain[:, None, None] ** 2 * spread
+        covariance = coarse.noise + _gain(coarse, mean)[:, None, None] ** 2 * np.einsum(
+            "nm,nmbc->nbc", shares**2, coarse.covariance[subsets]
+        )
         right = np.stack([np.broadcast_to(coarse.data, mean.shape), mean], axis=2)
         solved = np.linalg.solve(covariance, right)
-        log_det = 2.0 * np.log(np.diagonal(np.linalg.cholesky(covariance), axis1=1, axis2=2)).sum(axis=1)
+        log_det = np.linalg.slogdet(covariance)[1]
         overlap = (mean * solved[:, :, 1]).sum(axis=1)
         along = (mean * solved[:, :, 0]).sum(axis=1)
-        best = np.where(overlap > 0, np.maximum(along, 0.0) / np.maximum(overlap, 1e-300), 0.0)
-        left = solved[:, :, 0] - best[:, None] * solved[:, :, 1]
-        chi2 = ((coarse.data - best[:, None] * mean) * left).sum(axis=1)
-        return -0.5 * (chi2 + log_det), best, left
+        chi2 = (coarse.data * solved[:, :, 0]).sum(axis=1) - _explained(along, overlap)
+        return np.asarray(-0.5 * (chi2 + log_det))
 
-    def partners(self, subset: Sequence[int], shares: Sequence[float]) -> NDArray[np.int64]:
-        """Candidates not in the subset, most promising first: those along which the likelihood rises most."""
-        subsets, populations = np.array([subset], dtype=np.int64), np.array([shares])
-        score, norm = np.zeros(self.count), np.zeros(self.count)
-        for coarse in self.spectra:
-            _, gain, left = self._parts(coarse, subsets, populations)
-            variance = np.diagonal(coarse.noise)
-            score += gain[0] * (coarse.mean @ left[0])
-            norm += gain[0] ** 2 * (coarse.mean**2 @ (1.0 / variance))
-        rise = score / np.sqrt(np.maximum(norm, 1e-300))
-        rise[list(subset)] = -np.inf
-        order = np.argsort(-rise, kind="stable")
-        return order[np.isfinite(rise[order])]
+    def partners(self, subset: Sequence[int], shares: Sequence[float]) -> NDArray[np.float64]:
+        """Approximate log likelihood (c,) of a subset with each candidate added, at the best of a few populations.
+
+        What is unknown of the newcomer's sites is taken to be that of an average candidate, so that one matrix serves
+        for all of them.
+        """
+        new = np.array(_NEW_SHARES)
+        total = np.zeros((self.count, len(new)))
+        for coarse, average in zip(self.spectra, self.averages, strict=True):
+            own = np.asarray(shares) @ coarse.mean[list(subset)]
+            spread = np.einsum("m,mbc->bc", (_KEPT * np.asarray(shares)) ** 2, coarse.covariance[list(subset)])
+            gain = float(_gain(coarse, own[None])[0])
+            covariance = coarse.noise + gain**2 * (spread + (1.0 - _KEPT) ** 2 * average)
+            inverse = np.linalg.inv(covariance)
+            others = coarse.mean @ inverse.astype(np.float32)
+            data, mine = inverse @ coarse.data, inverse @ own
+            along = (1.0 - new) * float(own @ data) + new * (coarse.mean @ data)[:, None]
+            crossing = (coarse.mean @ mine)[:, None]
+            square = (others * coarse.mean).sum(axis=1)[:, None]
+            overlap = (1.0 - new) ** 2 * float(own @ mine) + 2.0 * new * (1.0 - new) * crossing + new**2 * square
+            chi2 = float(coarse.data @ data) - _explained(along, overlap)
+            total -= 0.5 * (chi2 + float(np.linalg.slogdet(covariance)[1]))
+        best: NDArray[np.float64] = total.max(axis=1)
+        best[list(subset)] = -np.inf
+        return best
 
     def survivors(self, always: tuple[int, ...], largest: int, kept: int) -> list[tuple[int, ...]]:
         """Subsets worth an exact fit, up to ``kept`` of each size, without the candidates always present.
 
-        Singles are all scored. Larger subsets come from the best smaller ones with their most promising partners, and
-        from all combinations of the leading candidates.
+        Singles are all scored. To each of many smaller subsets all candidates are added in turn, roughly; the best
+        of what comes out is scored again.
         """
         others = [i for i in range(self.count) if i not in always]
-        layer: dict[tuple[int, ...], tuple[float, tuple[float, ...]]] = {}
         if always:
             even = (1.0 / len(always),) * len(always)
-            layer[()] = (float(self.log_likelihood(np.array([always]), np.array([even]))[0]), even)
-            found = self._extend(always, layer, {(): others})
+            start = {(): (float(self.log_likelihood(np.array([always]), np.array([even]))[0]), even)}
+            found = self._extend(always, start, {(): others})
         else:
-            values = np.concatenate(
-                [
-                    self.log_likelihood(part[:, None], np.ones((len(part), 1)))
-                    for part in np.array_split(np.array(others, dtype=np.int64), math.ceil(len(others) / _CHUNK))
-                ]
-            )
+            values = self.log_likelihood(np.array(others, dtype=np.int64)[:, None], np.ones((len(others), 1)))
             found = {(i,): (float(value), (1.0,)) for i, value in zip(others, values, strict=True)}
         chosen = _best(found, kept)
-        leading = {i for subset in _best(found, _PARENTS) for i in subset}
-        for _ in range(1, largest):
-            parents = _best(found, _PARENTS)
-            wanted = {
-                parent: [int(i) for i in self.partners((*always, *parent), found[parent][1])[:_PARTNERS]]
-                for parent in parents
-            }
-            leading |= {i for partners in wanted.values() for i in partners[:3]}
-            for parent in parents:
-                wanted[parent] = sorted({*wanted[parent], *leading} - {*parent, *always})
-            found = self._extend(always, {parent: found[parent] for parent in parents}, wanted)
-            if not found:
+        for size in range(1, largest):
+            scored: dict[tuple[int, ...], tuple[float, tuple[int, ...], int]] = {}
+            for parent in _best(found, _PARENTS if size == 1 else _LATER_PARENTS):
+                rough = self.partners((*always, *parent), found[parent][1])
+                rough[list(always)] = -np.inf
+                for other in np.argsort(-rough, kind="stable")[:_PARTNERS]:
+                    key = tuple(sorted((*parent, int(other))))
+                    if np.isfinite(rough[other]) and (key not in scored or rough[other] > scored[key][0]):
+                        scored[key] = (float(rough[other]), parent, int(other))
+            wanted: dict[tuple[int, ...], list[int]] = {}
+            for key in sorted(scored, key=lambda key: (-scored[key][0], key))[:_RESCORED]:
+                wanted.setdefault(scored[key][1], []).append(scored[key][2])
+            if not wanted:
                 break
+            found = self._extend(always, {parent: found[parent] for parent in wanted}, wanted)
             chosen += _best(found, kept)
         return chosen
 
@@ -166,17 +175,24 @@ class Screen:
                 shares.append((*((1.0 - new) * share for share in own), new))
                 names.append((*parent, other))
         result: dict[tuple[int, ...], tuple[float, tuple[float, ...]]] = {}
-        for start in range(0, len(subsets), _CHUNK):
-            part = slice(start, start + _CHUNK)
-            values = self.log_likelihood(np.array(subsets[part], dtype=np.int64), np.array(shares[part]))
-            for name, members, value, share in zip(names[part], subsets[part], values, shares[part], strict=True):
-                order = np.argsort(name)
-                key = tuple(name[i] for i in order)
-                head = share[: len(members) - len(name)]
-                tail = tuple(share[len(head) + int(i)] for i in order)
-                if key not in result or float(value) > result[key][0]:
-                    result[key] = (float(value), (*head, *tail))
+        values = self.log_likelihood(np.array(subsets, dtype=np.int64), np.array(shares))
+        for name, members, value, share in zip(names, subsets, values, shares, strict=True):
+            order = np.argsort(name)
+            key = tuple(name[i] for i in order)
+            head = share[: len(members) - len(name)]
+            if key not in result or float(value) > result[key][0]:
+                result[key] = (float(value), (*head, *(share[len(head) + int(i)] for i in order)))
         return result
+
+
+def _gain(coarse: _Coarse, mean: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Gain (n,) that gives means (n, b) the area of the data."""
+    return np.asarray(max(float(coarse.data.sum()), 1e-12) / np.maximum(mean.sum(axis=1), 1e-12))
+
+
+def _explained(along: NDArray[np.float64], overlap: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What the best gain, not negative, takes off the squared residual."""
+    return np.asarray(np.maximum(along, 0.0) ** 2 / np.maximum(overlap, 1e-300))
 
 
 def _best(found: dict[tuple[int, ...], tuple[float, tuple[float, ...]]], kept: int) -> list[tuple[int, ...]]:
