@@ -136,7 +136,8 @@ class Screen:
         others = [i for i in range(self.count) if i not in always]
         if always:
             even = (1.0 / len(always),) * len(always)
-            start = {(): (float(self.log_likelihood(np.array([always]), np.array([even]))[0]), even)}
+            start: dict[tuple[int, ...], tuple[float, tuple[float, ...]]] = {}
+            start[()] = (float(self.log_likelihood(np.array([always]), np.array([even]))[0]), even)
             found = self._extend(always, start, {(): others})
         else:
             values = self.log_likelihood(np.array(others, dtype=np.int64)[:, None], np.ones((len(others), 1)))
@@ -185,7 +186,7 @@ class Screen:
         return result
 
 
-def _gain(coarse: _Coarse, mean: NDArray[np.float64]) -> NDArray[np.float64]:
+def _gain(coarse: _Coarse, mean: NDArray[np.floating]) -> NDArray[np.float64]:
     """Gain (n,) that gives means (n, b) the area of the data."""
     return np.asarray(max(float(coarse.data.sum()), 1e-12) / np.maximum(mean.sum(axis=1), 1e-12))
 
