@@ -5,8 +5,8 @@ Run from a checkout with the package installed:
     python benchmarks/spectra_coverage.py --samples 200
 
 Samples are those of matching_speed.py with 31P, 27Al and 1H spectra of 512 points: mixtures of two invented
-candidates with site errors, offsets, 2 % noise, and for every line a width of its own. The true pair is fitted. A third row leaves
-the smaller of the two out: its absence should be noticed.
+candidates with site errors, offsets, 2 % noise, and for every line a width of its own. The true pair is fitted. Then
+the smaller of the two is left out, which should be noticed.
 """
 
 from __future__ import annotations

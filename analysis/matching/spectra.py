@@ -40,6 +40,8 @@ _RELATIVE = 3e-3
 """Fits that are far from the data need not be exact: part of the excess misfit at which they may stop."""
 
 _LORENTZIAN_SHARE = 0.2
+_RESTARTS, _SUSPECT = 16, 0.1
+_REARRANGEMENTS, _PROPOSALS, _FAR = 4, 6, 1.7
 
 
 class Grid(NamedTuple):
@@ -290,6 +292,7 @@ class JointModel:
         n_members: int,
     ) -> None:
         self.tasks, self.n_members, self.settings = tasks, n_members, settings
+        self.tables, self.shares, self.priors, self.store = tables, shares, priors, store
         self.isotopes = sorted({task.spectrum.isotope for task in tasks})
         self.channels = []
         for task in tasks:
@@ -428,6 +431,7 @@ class JointModel:
         A fit that cannot reach an objective of ``hopeless_above`` at its pace stops where it is. A thorough fit starts
         from several smoothings, against false minima, and keeps the best.
         """
+        hopeless = hopeless_above
         best: tuple[NDArray[np.float64], _State] | None = None
         for factor in _SMOOTHINGS if is_thorough else _SMOOTHINGS[:1]:
             smoothing = {
@@ -443,7 +447,102 @@ class JointModel:
             hopeless_above = min(hopeless_above, best[1].objective + 1.0)
         if best is None:
             raise ValueError("no start was tried")
+        if is_thorough and best[1].objective <= hopeless:
+            best = self._restarted(*self._rearranged(*best))
         return self.result(*best)
+
+    def _restarted(self, parameters: NDArray[np.float64], state: _State) -> tuple[NDArray[np.float64], _State]:
+        """Fit isotopes that are not well explained yet alone, from random site errors, and all again from there."""
+        attempt = parameters.copy()
+        for isotope in self.isotopes:
+            if not len(self.tables[isotope]) or self._is_explained(isotope, parameters, state):
+                continue
+            alone = JointModel(
+                self.tables,
+                [task for task in self.tasks if task.spectrum.isotope == isotope],
+                self.shares,
+                self.priors,
+                settings=self.settings,
+                store=self.store,
+                n_members=self.n_members,
+            )
+            own = np.concatenate(
+                [np.arange(*self.slices[isotope].indices(len(parameters)))]
+                + [
+                    np.arange(where.start, where.stop)
+                    for where, task in zip(self.widths, self.tasks, strict=True)
+                    if task.spectrum.isotope == isotope
+                ]
+            )
+            best = alone.optimise(parameters[own], _ITERATIONS)
+            rng = np.random.default_rng(self.settings.seed)
+            factor = np.linalg.cholesky(np.linalg.inv(alone.precision))
+            for _ in range(_RESTARTS):
+                start = alone.mean + factor @ rng.normal(size=len(own))
+                start[2 + 2 * len(self.tables[isotope]) :] = parameters[own][2 + 2 * len(self.tables[isotope]) :]
+                found = alone.optimise(start, _ITERATIONS, None, best[1].objective)
+                if found[1].objective < best[1].objective - _CONVERGED:
+                    best = alone._rearranged(*found)
+            attempt[own] = best[0]
+        if np.array_equal(attempt, parameters):
+            return parameters, state
+        moved, found = self.optimise(attempt, _ITERATIONS)
+        return self._rearranged(moved, found) if found.objective < state.objective else (parameters, state)
+
+    def _is_explained(self, isotope: str, parameters: NDArray[np.float64], state: _State) -> bool:
+        """Whether residuals and deviations of an isotope are no larger than they should be."""
+        from scipy.stats import chi2
+
+        where = self.slices[isotope]
+        deviation = parameters[where] - self.mean[where]
+        square = float(deviation @ self.precision[where, where] @ deviation)
+        if chi2.sf(square, 2.0 + 2.0 * len(self.tables[isotope])) < _SUSPECT:
+            return False
+        left = [r for r, task in zip(state.residuals, self.tasks, strict=True) if task.spectrum.isotope == isotope]
+        return all(float(chi2.sf(float(r @ r), len(r))) > _SUSPECT for r in left)
+
+    def _rearranged(self, parameters: NDArray[np.float64], state: _State) -> tuple[NDArray[np.float64], _State]:
+        """Try whether sites that went far from their predictions sit under each other's lines."""
+        for _ in range(_REARRANGEMENTS):
+            before = state.objective
+            for attempt in self._proposals(parameters):
+                moved, found = self.optimise(attempt, _ITERATIONS, None, state.objective)
+                if found.objective < state.objective - _CONVERGED:
+                    parameters, state = moved, found
+                    break
+            if state.objective >= before - 0.5:
+                break
+        return parameters, state
+
+    def _proposals(self, parameters: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+        """Other starts, most plausible first: two sites exchanged, or one site back at its prediction."""
+        found: list[tuple[float, NDArray[np.float64]]] = []
+        tables = {channel.task.spectrum.isotope: channel.table for channel in self.channels}
+        for isotope, table in tables.items():
+            n, where = len(table), self.slices[isotope]
+            latent = parameters[where]
+            scale = np.concatenate([table.delta_error, table.cq_error])
+            for s in range(n):
+                own = latent[[2 + s, 2 + n + s]] / scale[[s, n + s]]
+                if np.abs(own).max() > _FAR:
+                    attempt = parameters.copy()
+                    attempt[where][[2 + s, 2 + n + s, 2 + 2 * n + s]] = 0.0
+                    found.append((-0.5 * float(own @ own), attempt))
+                for t in range(s):
+                    pair = latent.copy()
+                    rows = table.offset_rows @ latent[:2]
+                    step = table.delta[t] + rows[t] - table.delta[s] - rows[s]
+                    pair[2 + s], pair[2 + t] = latent[2 + t] + step, latent[2 + s] - step
+                    step = table.cq[t] - table.cq[s]
+                    pair[2 + n + s], pair[2 + n + t] = latent[2 + n + t] + step, latent[2 + n + s] - step
+                    pair[2 + 2 * n + s], pair[2 + 2 * n + t] = latent[2 + 2 * n + t], latent[2 + 2 * n + s]
+                    old, new = latent[2 : 2 + 2 * n] / scale, pair[2 : 2 + 2 * n] / scale
+                    change = 0.5 * float(new @ new - old @ old)
+                    if change < -1.0:
+                        attempt = parameters.copy()
+                        attempt[where] = pair
+                        found.append((change, attempt))
+        return [attempt for _, attempt in sorted(found, key=lambda pair: pair[0])[:_PROPOSALS]]
 
     def result(self, parameters: NDArray[np.float64], state: _State) -> JointFit:
         """Laplace evidence of the parameters at an optimum, and the likelihood of the amplitudes around it."""
