@@ -139,13 +139,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--live", type=int, default=300)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--share", type=float, default=0.97, help="population of the larger part")
     given = parser.parse_args()
     print("| case | explanation | match | nested sampling |")
     print("|---|---|---|---|")
     for seed in given.seeds:
-        problem = small_problem(seed)
+        problem = small_problem(seed, share=given.share)
         first: tuple[float, float] | None = None
-        for members in ((0, 1), (0,), (1,)):
+        for members in ((0, 1), (0,)):
             ours = problem.fit(members).log_evidence
             theirs, error = nested(problem, members, live=given.live)
             first = first or (ours, theirs)

@@ -31,6 +31,8 @@ _HOPELESS = 100.0
 """Fits of spectra that stay so much worse than the best so far, in units of log likelihood, are not refined."""
 
 _PRUNED = 4
+_DOUBTFUL = 0.12
+"""Population below which an explanation is also fitted without the candidate."""
 
 
 class MatchError(SurfshiftError):
@@ -331,24 +333,28 @@ class Problem:
         return [found for found in fits if found.members]
 
     def _prune(self) -> None:
-        """Fit what is left of the best explanations without one candidate each, this time to the end."""
+        """Fit the best explanations to the end, and what is left of them without members of doubtful population."""
         self._hopeless, self._is_thorough = math.inf, True
         done: set[tuple[int, ...]] = set()
-        for _ in range(self._largest()):
+        for _ in range(self._largest() + 1):
             best = sorted(self._fits.values(), key=lambda found: (-found.log_evidence, found.members))[:_PRUNED]
-            smaller = {
-                tuple(i for i in found.members if i != member and i not in self.always)
-                for found in best
-                for member in found.members
-                if member not in self.always and len(found.members) > 1
-            }
-            new = sorted(smaller - done)
+            top = best[0].log_evidence
+            wanted = {best[0].members}
+            for found in best:
+                if found.log_evidence > top - _HOPELESS and len(found.members) > 1:
+                    means = found.populations.weights @ found.populations.samples
+                    wanted |= {
+                        tuple(i for i in found.members if i != member)
+                        for member, mean in zip(found.members, means, strict=True)
+                        if member not in self.always and mean < _DOUBTFUL
+                    }
+            new = sorted(wanted - done)
             if not new:
                 break
-            for extra in new:
-                self._fits.pop(tuple(sorted({*self.always, *extra})), None)
-                self.fit(extra)
-            done |= smaller
+            for members in new:
+                self._fits.pop(members, None)
+                self.fit(members)
+            done |= wanted
 
 
 def _fit_probability(peaks: Sequence[PeakFit], spectra: Sequence[SpectrumFit], seed: int) -> float:

@@ -486,8 +486,8 @@ class JointModel:
             attempt[own] = best[0]
         if np.array_equal(attempt, parameters):
             return parameters, state
-        moved, found = self.optimise(attempt, _ITERATIONS)
-        return self._rearranged(moved, found) if found.objective < state.objective else (parameters, state)
+        moved, fresh = self.optimise(attempt, _ITERATIONS)
+        return self._rearranged(moved, fresh) if fresh.objective < state.objective else (parameters, state)
 
     def _is_explained(self, isotope: str, parameters: NDArray[np.float64], state: _State) -> bool:
         """Whether residuals and deviations of an isotope are no larger than they should be."""
