@@ -11,11 +11,12 @@ import numpy as np
 from ...structures.errors import SurfshiftError
 from ..reference_fit import MixedMethodsError
 from ..vocabulary import PeakList, Spectrum
+from .joint import JointModel
 from .peaks import PeakFit, fit_peaks
 from .populations import AreaData, PopulationFit, area_data, fit_populations
 from .screening import Screen
 from .sites import SiteTable, site_table
-from .spectra import JointModel, KernelStore, SpectrumFit, SpectrumTask, curve_parts, grid_of
+from .spectra import KernelStore, SpectrumFit, SpectrumTask, curve_parts, grid_of
 from .unknown import unknown_log_evidence
 
 if TYPE_CHECKING:

@@ -286,7 +286,7 @@ def test_spectrum_of_something_else_is_none_of_these():
     found = match({"id-silane": LIBRARY["id-silane"]}, data, REFERENCES, QUICK)
     assert found.verdict is Verdict.NONE
     # its two lines reach those measured only by shifts that no DFT error allows
-    assert found.fit_probability < 1e-6
+    assert found.fit_probability < 1e-4
     single = match({"id-bulk": LIBRARY["id-bulk"]}, data, REFERENCES, QUICK)
     assert single.verdict is Verdict.NONE
     assert single.unexplained[0].fraction > 0.1
