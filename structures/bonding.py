@@ -95,10 +95,10 @@ def find_bonds(structure: AtomicStructure) -> tuple[tuple[Bond, ...], ...]:
         centres, others, vectors, lengths, images = primitive_neighbor_list(
             "ijDdS", structure.periodic, structure.lattice, structure.cart_coords, max(limits.values())
         )
-        for i, j, vector, length, image in zip(centres, others, vectors, lengths, images, strict=True):
+        signs = np.sign(charges)
+        for k in np.flatnonzero(signs[centres] * signs[others] < 0):
+            i, j, vector, length, image = centres[k], others[k], vectors[k], lengths[k], images[k]
             cation, anion = (i, j) if charges[i] > 0 else (j, i)
-            if not charges[cation] > 0 > charges[anion]:
-                continue
             key = (elements[cation], elements[anion], charges[cation])
             if length <= limits[key]:
                 valence = bond_valence(key[0], key[1], float(length))
@@ -175,13 +175,21 @@ class Unit:
     offsets_ang: NDArray[np.float64]
 
 
+def binds_unit(strength: float, anion_charge: float) -> bool:
+    """Whether a bond of this Pauling strength in e makes its anion part of the cation's unit.
+
+    It does when the strength, the cation's charge over its coordination number (Pauling, J. Am. Chem. Soc. 51,
+    1010 (1929)), is at least half of the anion's charge: then the anion belongs more to this cation than to all
+    others together. P-O in AlPO4 has 1.25 of 2, Al-O 0.75 of 2.
+    """
+    return strength >= 0.5 * abs(anion_charge) - 1e-6
+
+
 def find_units(structure: AtomicStructure) -> tuple[Unit, ...]:
     """Isolated groups that a cut must not break: PO4, P2O7, OH, CO3, AlCl4, YCl6 and the like.
 
-    A bond belongs to a unit when its strength, the cation's charge over its coordination number
-    (Pauling, J. Am. Chem. Soc. 51, 1010 (1929)), is at least half of the anion's charge: then the anion
-    belongs more to this cation than to all others together. P-O in AlPO4 has 1.25 of 2, Al-O 0.75 of 2.
-    Groups that run on through the crystal, such as the framework of SiO2, are no units.
+    Which bonds count is decided by ``binds_unit``. Groups
+    that run on through the crystal, such as the framework of SiO2, are no units.
     """
     bonds = find_bonds(structure)
     charges = structure.oxidation_states
@@ -196,7 +204,7 @@ def find_units(structure: AtomicStructure) -> tuple[Unit, ...]:
             i = queue.pop()
             for bond in bonds[i]:
                 cation, anion = (i, bond.j) if charges[i] > 0 else (bond.j, i)
-                if charges[cation] / len(bonds[cation]) < 0.5 * abs(charges[anion]) - 1e-6:
+                if not binds_unit(charges[cation] / len(bonds[cation]), charges[anion]):
                     continue
                 place = places[i] + bond.vector_ang
                 if bond.j not in places:

@@ -169,6 +169,52 @@ class AtomicStructure(Frozen):
         return self.model_copy(update={"lattice_ang": as_tensor3(cell), "frac_coords": moved})
 
 
+class SlabInfo(Frozen):
+    """How a slab was cut; everything counts per cell of the slab, both faces together.
+
+    Attributes
+    ----------
+    tasker
+        Class of the plain cut after Tasker, J. Phys. C 12, 4977 (1979): 1 neutral planes, 2 charged planes without
+        a dipole, 3 charged planes with a dipole. A reconstructed slab keeps the 3 of its cut; its own dipole is zero.
+    n_formula, excess
+        Number of bulk formula units, and the atoms beyond them; empty for a stoichiometric slab.
+    thickness_ang
+        Bulk volume of the formula units over the face's area, angstrom.
+    n_broken_bonds, broken_strength_e, broken_bonds
+        Bonds lost against the bulk: their number, the sum of their Pauling strengths (cation charge over coordination
+        number, e), and their number per pair of elements.
+    kept_share
+        Least share of its bond strength that any unit or atom keeps.
+    units
+        Formulas of the units that were kept whole.
+    faces, has_equal_faces
+        Classes of the lower and the upper termination of the plain cut (equal: symmetry-equivalent), and whether
+        symmetry swaps the two faces of this slab.
+    in_plane
+        In-plane cell in the facet's primitive vectors, as rows.
+    is_orthogonal
+        Whether the in-plane vectors are perpendicular.
+    move
+        In words, which ions or units were moved, added or removed; empty for a plain cut.
+    """
+
+    tasker: Literal[1, 2, 3]
+    n_formula: float
+    excess: tuple[tuple[str, int], ...] = ()
+    thickness_ang: float
+    n_broken_bonds: int
+    broken_strength_e: float
+    broken_bonds: tuple[tuple[str, int], ...]
+    kept_share: float
+    units: tuple[str, ...]
+    faces: tuple[int, int]
+    has_equal_faces: bool
+    in_plane: tuple[tuple[int, int], tuple[int, int]]
+    is_orthogonal: bool
+    move: str = ""
+
+
 class CrystalSite(Frozen):
     """One site of an asymmetric unit."""
 
@@ -213,6 +259,8 @@ class Candidate(Frozen):
         Region of every atom.
     frozen_atoms
         Indices of atoms that a relaxation must not move.
+    slab_info
+        How a slab was cut: thickness, broken bonds, Tasker class, moved ions; ``None`` for a bulk.
     area_ang2
         Area of one face, square angstrom; 0 for a bulk.
     dipole_e_ang
@@ -232,6 +280,7 @@ class Candidate(Frozen):
     decoration: str = ""
     regions: tuple[Region, ...]
     frozen_atoms: tuple[int, ...] = ()
+    slab_info: SlabInfo | None = None
     area_ang2: float = 0.0
     dipole_e_ang: float = 0.0
     n_undercoordinated: int = 0

@@ -11,10 +11,9 @@ from surfshift.structures.library import build_crystal, load_crystal
 from surfshift.structures.slabs import SlabError, cut_slabs
 from surfshift.structures.symmetry import distinct_sites
 from surfshift.structures.terminations import (
+    CutSystem,
     MillerError,
     NotACutError,
-    find_nodes,
-    find_windows,
     missing_bonds,
     orient,
     reduce_miller,
@@ -179,7 +178,7 @@ def test_charged_bulk_is_refused() -> None:
 def test_planes_of_centred_cells_are_those_of_the_primitive_lattice() -> None:
     facet = orient(CORUNDUM, (0, 0, 1))
     assert facet.spacing_ang == pytest.approx(12.9933 / 3)
-    assert sum(len(node.atoms) for node in find_nodes(CORUNDUM, facet)) == 10
+    assert len(CutSystem(CORUNDUM, (0, 0, 1)).nodes.elements) == 10
     assert facet.area_ang2 == pytest.approx(4.7602**2 * np.sqrt(3) / 2, rel=1e-6)
 
 
@@ -192,9 +191,11 @@ def test_missing_bonds_need_the_unrelaxed_cut() -> None:
 
 
 def test_window_dipole_is_that_of_its_slab() -> None:
-    facet = orient(BERLINITE, (0, 0, 1))
-    window = next(w for w in find_windows(BERLINITE, facet, 3.0) if abs(w.dipole_e_ang) > 1)
-    atoms, places = window.places(facet)
-    charges = np.array([BERLINITE.oxidation_states[i] for i in atoms])
+    window = next(w for w in CutSystem(BERLINITE, (0, 0, 1)).windows(thickness_ang=3.0) if abs(w.dipole_e_ang) > 1)
+    (slab,) = [
+        s for s in cut_slabs(BERLINITE, (0, 0, 1), thickness_ang=3.0, parent="x", every=True)
+        if {s.slab_info.faces} == {window.faces}
+    ]
+    charges = np.array(slab.structure.oxidation_states)
     assert charges.sum() == pytest.approx(0.0)
-    assert window.dipole_e_ang == pytest.approx(float(charges @ (places[:, 2] - 7.0)))
+    assert window.dipole_e_ang == pytest.approx(float(charges @ (slab.structure.cart_coords[:, 2] - 7.0)))
