@@ -193,7 +193,8 @@ def test_missing_bonds_need_the_unrelaxed_cut() -> None:
 def test_window_dipole_is_that_of_its_slab() -> None:
     window = next(w for w in CutSystem(BERLINITE, (0, 0, 1)).windows(thickness_ang=3.0) if abs(w.dipole_e_ang) > 1)
     (slab,) = [
-        s for s in cut_slabs(BERLINITE, (0, 0, 1), thickness_ang=3.0, parent="x", every=True)
+        s
+        for s in cut_slabs(BERLINITE, (0, 0, 1), thickness_ang=3.0, parent="x", every=True)
         if {s.slab_info.faces} == {window.faces}
     ]
     charges = np.array(slab.structure.oxidation_states)
