@@ -163,7 +163,7 @@ def cut_slabs(
     ]
     if max_atoms is not None:
         for plan in plans:
-            _check_budget(plan, system, max_atoms, thickness_ang)
+            _check_budget(plan, system, max_atoms)
     return tuple(_build(plan, system, vacuum_ang, parent) for plan in plans)
 
 
@@ -254,7 +254,7 @@ def _cell_for(variant: Variant, min_width_ang: float, orthogonal: bool) -> Matri
     return ((rows[0][0], rows[0][1]), (rows[1][0], rows[1][1]))
 
 
-def _check_budget(plan: _Plan, system: CutSystem, max_atoms: int, thickness_ang: float | None) -> None:
+def _check_budget(plan: _Plan, system: CutSystem, max_atoms: int) -> None:
     n_atoms = plan.n_atoms
     if n_atoms <= max_atoms:
         return
@@ -268,7 +268,7 @@ def _check_budget(plan: _Plan, system: CutSystem, max_atoms: int, thickness_ang:
             system.formula_volume_ang3 / system.facet.area_ang2
         )
         advice = (
-            f"the nearest that fits is {too_many} lattice planes thinner: {thickness:.1f} angstrom "
+            f"the nearest that fits is {too_many} lattice planes thinner: {math.floor(10 * thickness) / 10:.1f} angstrom "
             f"with {n_atoms - too_many * per_layer} atoms"
         )
     elif n_cells > own_cells:

@@ -1,5 +1,7 @@
 """Facets: which are distinct, and in-plane supercells, against pymatgen's point groups and brute force."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -38,9 +40,7 @@ def orbit(bulk: AtomicStructure, hkl: tuple[int, int, int]) -> set[tuple[int, ..
 def test_every_facet_belongs_to_exactly_one_distinct_one(bulk: AtomicStructure) -> None:
     facets = distinct_facets(bulk, 2)
     orbits = [orbit(bulk, facet) for facet in facets]
-    everything = {
-        (h, k, l) for h in range(-2, 3) for k in range(-2, 3) for l in range(-2, 3) if np.gcd.reduce([h, k, l]) == 1
-    }
+    everything = {hkl for hkl in product(range(-2, 3), repeat=3) if np.gcd.reduce(hkl) == 1}
     assert all(sum(index in images for images in orbits) == 1 for index in everything)
     assert facets[0] in {(1, 0, 0), (0, 0, 1)}
 
@@ -65,10 +65,13 @@ def test_number_of_sublattices_is_the_sum_of_divisors(n_cells: int, expected: in
 
 
 @given(
-    a=st.floats(2.0, 9.0), b=st.floats(2.0, 9.0), angle=st.floats(40.0, 140.0),
-    matrix=st.tuples(st.tuples(st.integers(-4, 4), st.integers(-4, 4)), st.tuples(st.integers(-4, 4), st.integers(-4, 4)))
-    .filter(lambda m: m[0][0] * m[1][1] != m[0][1] * m[1][0]),
-)  # fmt: skip
+    a=st.floats(2.0, 9.0),
+    b=st.floats(2.0, 9.0),
+    angle=st.floats(40.0, 140.0),
+    matrix=st.tuples(st.tuples(*[st.integers(-4, 4)] * 2), st.tuples(*[st.integers(-4, 4)] * 2)).filter(
+        lambda m: m[0][0] * m[1][1] != m[0][1] * m[1][0]
+    ),
+)
 def test_reduction_keeps_the_lattice_and_finds_its_shortest_vector(
     a: float, b: float, angle: float, matrix: tuple[tuple[int, int], tuple[int, int]]
 ) -> None:
