@@ -180,9 +180,10 @@ def binds_unit(strength: float, anion_charge: float) -> bool:
 
     It does when the strength, the cation's charge over its coordination number (Pauling, J. Am. Chem. Soc. 51,
     1010 (1929)), is at least half of the anion's charge: then the anion belongs more to this cation than to all
-    others together. P-O in AlPO4 has 1.25 of 2, Al-O 0.75 of 2.
+    others together. P-O in AlPO4 has 1.25 of 2, Al-O 0.75 of 2. An anion of charge three counts as one of two: the
+    N of a P-N-P bridge is shared by two cations, and its bonds are as strong as P-O.
     """
-    return strength >= 0.5 * abs(anion_charge) - 1e-6
+    return strength >= 0.5 * min(abs(anion_charge), 2.0) - 1e-6
 
 
 def find_units(structure: AtomicStructure) -> tuple[Unit, ...]:

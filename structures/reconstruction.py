@@ -227,7 +227,9 @@ def _best(system: CutSystem, window: Window, edits: tuple[_Edit, _Edit], n_cells
             changes = [(site, cell, edits[0].fills) for site, cell in first]
             changes += [(site, cell, edits[1].fills) for site, cell in second]
             occupancy = whole.changed(changes)
-            if occupancy is not None and abs(occupancy.dipole_e_ang) < DIPOLE_TOLERANCE_E_ANG:
+            if occupancy is None or abs(occupancy.charge) > PLANE_CHARGE_TOLERANCE_E:
+                continue
+            if abs(occupancy.dipole_e_ang) < DIPOLE_TOLERANCE_E_ANG:
                 scored.append((_score(occupancy, first, second), len(scored), occupancy))
     if not scored:
         return None

@@ -264,12 +264,12 @@ def _check_budget(plan: _Plan, system: CutSystem, max_atoms: int) -> None:
     too_many = math.ceil((n_atoms - max_atoms) / per_layer)
     spare = plan.variant.window.n_cells - too_many
     if spare >= 1 and n_atoms - too_many * per_layer > 0:
-        thickness = (plan.variant.window.n_formula - too_many * system.formula_per_cell) * (
-            system.formula_volume_ang3 / system.facet.area_ang2
-        )
+        n_left = n_atoms - too_many * per_layer
+        per_formula = system.formula_volume_ang3 / system.facet.area_ang2
+        thickness = (plan.variant.window.n_formula - too_many * system.formula_per_cell) * per_formula
         advice = (
-            f"the nearest that fits is {too_many} lattice planes thinner: {math.floor(10 * thickness) / 10:.1f} angstrom "
-            f"with {n_atoms - too_many * per_layer} atoms"
+            f"the nearest that fits is {too_many} lattice planes thinner: {math.floor(10 * thickness) / 10:.1f} "
+            f"angstrom with {n_left} atoms"
         )
     elif n_cells > own_cells:
         fitting = max_atoms * n_cells // n_atoms // own_cells * own_cells

@@ -33,7 +33,6 @@ __all__ = [
     "MissingBond",
     "NotACutError",
     "Window",
-    "find_windows",
     "missing_bonds",
     "orient",
     "reduce_miller",
@@ -267,14 +266,6 @@ class CutSystem:
         totals = np.maximum(nodes.bond_strength_of_nodes, 1e-9)
         shares = per_image.reshape(len(nodes), height) / totals[:, None]
         return int(lost.sum()), float(weights.sum()), 1.0 - float(shares.max())
-
-
-def find_windows(bulk: AtomicStructure, miller: Sequence[int], thickness_ang: float) -> tuple[Window, ...]:
-    """Stoichiometric windows of a facet: for every pair of terminations the thinnest that is thick enough.
-
-    The thickness of a window is the bulk volume of its atoms over the face's area.
-    """
-    return CutSystem(bulk, miller).windows(thickness_ang=thickness_ang)
 
 
 @dataclass(frozen=True)
