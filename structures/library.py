@@ -165,7 +165,8 @@ def _expand(crystal: Crystal) -> DisorderedStructure:
     number = _numbers_by_symbol().get(crystal.space_group)
     if number is None:
         raise CrystalDataError(
-            f"{crystal.name}: no space group {crystal.space_group!r}; {nearest(crystal.space_group, _numbers_by_symbol())}"
+            f"{crystal.name}: no space group {crystal.space_group!r}; "
+            f"{nearest(crystal.space_group, _numbers_by_symbol())}"
         )
     if number != crystal.space_group_number:
         raise CrystalDataError(
