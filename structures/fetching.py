@@ -64,6 +64,7 @@ def fetch_optimade(entry_id: str, *, provider: str) -> AtomicStructure:
         reached.
     """
     try:
+        from pymatgen.core.structure import Structure
         from pymatgen.ext.optimade import OptimadeRester
     except ImportError as error:
         raise FetchError(
@@ -79,4 +80,7 @@ def fetch_optimade(entry_id: str, *, provider: str) -> AtomicStructure:
     structures = found.get(provider, {})
     if not structures:
         raise FetchError(f"{provider} has no structure {entry_id!r}; check the id")
-    return from_pymatgen(next(iter(structures.values())), name=entry_id)
+    structure = next(iter(structures.values()))
+    if not isinstance(structure, Structure):
+        raise FetchError(f"{provider} {entry_id} is a molecule; give the id of a crystal")
+    return from_pymatgen(structure, name=entry_id)

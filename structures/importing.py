@@ -237,8 +237,8 @@ def _refuse_disorder(structure: Structure, file: Path) -> None:
             )
         if len(elements) > 1 or abs(total - 1.0) > 1e-3:
             raise PartialOccupancyError(
-                f"{file.name}: {place} is occupied by {site.species_string}; give an ordered structure, or make ordered "
-                "cells with read_disordered and surfshift.structures.ordering.order_structure"
+                f"{file.name}: {place} is occupied by {site.species_string}; give an ordered structure, or make "
+                "ordered cells with read_disordered and surfshift.structures.ordering.order_structure"
             )
 
 

@@ -106,11 +106,8 @@ def _search(
     charge: float, wanted: list[tuple[str, str, float, float]], sites: dict[str, int]
 ) -> tuple[int, ...] | None:
     """Neutral counts with the least sum of squared differences, from a narrow to a wide search."""
-    full = {
-        label
-        for label in sites
-        if abs(sum(w for at, _, _, w in wanted if at == label) - sites[label]) < 1e-2 * sites[label]
-    }
+    held_at = {label: sum(w for at, _, _, w in wanted if at == label) for label in sites}
+    full = {label for label, n in sites.items() if abs(held_at[label] - n) < 1e-2 * n}
     best: tuple[float, tuple[int, ...]] | None = None
     for width in range(1, MAX_WIDTH + 1):
         if (2 * width) ** len(wanted) > MAX_TRIED:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
+from .disorder import FULL
 from .errors import SurfshiftError
 from .occupancies import NotNeutralError, RoundedCount, round_occupancies
 from .ordering_search import SearchProblem, anneal, distinct, ewald_matrix, random_start
@@ -257,9 +258,7 @@ def _repeat(disordered: DisorderedStructure, cells: tuple[int, int, int]) -> Dis
 
 def _mobile(repeated: DisorderedStructure, split: str) -> list[int]:
     """Sites that ions move over: the disordered ones, and in a free split the full ones of the same elements."""
-    partial = {
-        s.element for site in repeated.sites if not site.is_ordered for s in site.species if site.occupancy < 0.999
-    }
+    partial = {s.element for site in repeated.sites if site.occupancy < 1.0 - FULL for s in site.species}
     return [
         k
         for k, site in enumerate(repeated.sites)
