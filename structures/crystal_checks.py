@@ -137,10 +137,10 @@ def _closest(atoms: _Expanded) -> tuple[float, tuple[str, str]]:
     best, found = np.inf, (REACH_ANG, ("", ""))
     for i, j, length in zip(first, second, lengths, strict=True):
         pair = (structure.elements[i], structure.elements[j])
-        if not (atoms.is_full[i] and atoms.is_full[j]):
-            # ions on partly filled sites keep out of each other's way, and share a site only in the mean
-            if not (atoms.is_full[i] or atoms.is_full[j]) or pair[0] == pair[1]:
-                continue
+        # ions on partly filled sites keep out of each other's way, and share a site only in the mean
+        n_full = atoms.is_full[i] + atoms.is_full[j]
+        if n_full == 0 or (n_full == 1 and pair[0] == pair[1]):
+            continue
         ratio = float(length) / covalent_distance(*pair)
         if ratio < best:
             best, found = ratio, (float(length), (min(pair), max(pair)))

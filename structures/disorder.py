@@ -128,7 +128,7 @@ class DisorderedStructure(Frozen):
                 numbers[int(orbit)] = f"{first}{seen[first]}"
             x, y, z = (float(v) for v in site.frac_coords)
             species = tuple(
-                SiteSpecies(element=sp.symbol, oxidation_state=float(sp.oxi_state), occupancy=float(amount))
+                SiteSpecies(element=sp.symbol, oxidation_state=float(sp.oxi_state or 0.0), occupancy=float(amount))
                 for sp, amount in site.species.items()
             )
             sites.append(DisorderedSite(label=numbers[int(orbit)], frac_coords=(x, y, z), species=species))

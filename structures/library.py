@@ -146,7 +146,8 @@ def _checked(crystal: Crystal) -> tuple[DisorderedStructure, CrystalCheck]:
 def _numbers_by_symbol() -> dict[str, int]:
     import spglib
 
-    return {kind.international_short: int(kind.number) for kind in map(spglib.get_spacegroup_type, range(1, 531))}
+    kinds = [spglib.get_spacegroup_type(hall) for hall in range(1, 531)]
+    return {kind.international_short: int(kind.number) for kind in kinds if kind is not None}
 
 
 @cache
@@ -154,9 +155,12 @@ def _operations(number: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Rotations (n, 3, 3) and translations (n, 3) of a space group: origin choice 1, hexagonal axes, unique axis b."""
     import spglib
 
-    hall = next(k for k in range(1, 531) if spglib.get_spacegroup_type(k).number == number)
+    kinds = {hall: spglib.get_spacegroup_type(hall) for hall in range(1, 531)}
+    hall = next(k for k, kind in kinds.items() if kind is not None and kind.number == number)
     found = spglib.get_symmetry_from_database(hall)
-    return np.asarray(found["rotations"], dtype=float), np.asarray(found["translations"], dtype=float)
+    if found is None:
+        raise CrystalDataError(f"spglib has no operations of space group {number}; it cannot be built")
+    return np.array(found["rotations"], dtype=np.float64), np.array(found["translations"], dtype=np.float64)
 
 
 def _expand(crystal: Crystal) -> DisorderedStructure:
@@ -165,7 +169,8 @@ def _expand(crystal: Crystal) -> DisorderedStructure:
     number = _numbers_by_symbol().get(crystal.space_group)
     if number is None:
         raise CrystalDataError(
-            f"{crystal.name}: no space group {crystal.space_group!r}; {nearest(crystal.space_group, _numbers_by_symbol())}"
+            f"{crystal.name}: no space group {crystal.space_group!r}; "
+            f"{nearest(crystal.space_group, _numbers_by_symbol())}"
         )
     if number != crystal.space_group_number:
         raise CrystalDataError(
