@@ -232,10 +232,10 @@ def _finish(
     base = candidate.name + ("" if supercell == (1, 1) else f"-{supercell[0]}x{supercell[1]}")
     for assembly in made:
         _check_budget(candidate, len(assembly.alive), settings)
-    distinct = distinct_structures((assembly.structure(), assembly) for assembly in made)[: settings.max_variants]
+    distinct = _distinct(made)[: settings.max_variants]
     letters = "abcdefghijklmnopqrstuvwxyz" if len(distinct) > 1 else ""
     finished = []
-    for k, (_, assembly) in enumerate(distinct):
+    for k, assembly in enumerate(distinct):
         n_sites = len(assembly.sites)
         finished.append(
             assembly.finish(
@@ -249,6 +249,38 @@ def _finish(
             )
         )
     return tuple(finished)
+
+
+def _distinct(made: Sequence[Assembly]) -> list[Assembly]:
+    """The assemblies without symmetry duplicates; structures are matched only where their distances agree."""
+    kept: list[tuple[Assembly, AtomicStructure, Array]] = []
+    for assembly in made:
+        structure = assembly.structure()
+        distances = _distance_list(assembly)
+        alike = [
+            known
+            for known in kept
+            if known[2].shape == distances.shape and np.allclose(known[2], distances, rtol=0.0, atol=0.03)
+        ]
+        if all(len(distinct_structures([(known[1], 0), (structure, 1)])) == 2 for known in alike):
+            kept.append((assembly, structure, distances))
+    return [assembly for assembly, _, _ in kept]
+
+
+def _distance_list(assembly: Assembly) -> Array:
+    """Sorted distances up to 5 angstrom between changed atoms (added, moved, removed) and all others: alike in duplicates."""
+    changed = [
+        k for k in range(len(assembly.elements)) if k >= assembly.n_parent or k in assembly.moved | assembly.removed
+    ]
+    frac = (
+        np.array([assembly.positions[k] for k in changed])[:, None]
+        - np.array(assembly.positions)[None, : assembly.n_parent]
+    )
+    frac = frac @ np.linalg.inv(assembly.lattice)
+    frac[..., :2] -= np.round(frac[..., :2])
+    distances = np.linalg.norm(frac @ assembly.lattice, axis=2)
+    found: Array = np.sort(distances[distances < 5.0])
+    return found
 
 
 def _check_budget(candidate: Candidate, n_atoms: int, settings: Placed) -> None:

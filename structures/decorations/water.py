@@ -41,8 +41,8 @@ MIN_LIGANDS_ANG = 2.05
 MIN_SEPARATED_ANG = 2.4
 """The two O of an opened bridge are at least so far apart, angstrom."""
 
-MAX_PAIRS = 60
-N_TORSIONS = 12
+MAX_PAIRS = 30
+N_TORSIONS = 10
 
 
 def split_water(candidate: Candidate, bulk: AtomicStructure, settings: SplitWater) -> tuple[Candidate, ...]:
