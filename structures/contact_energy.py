@@ -36,8 +36,8 @@ TOUCH_EV = 5.0
 class Contact:
     """The atoms of two slabs that face each other, in one in-plane cell, ready for any lateral shift.
 
-    ``offsets`` are lateral vectors from an atom below to an atom above, ``rise`` their difference in height at gap zero;
-    ``data`` holds product of charges, bond length and least distance of every pair.
+    ``offsets`` are lateral vectors from an atom below to an atom above, ``rise`` their difference in height at gap
+    zero; ``data`` holds product of charges, bond length and least distance of every pair.
     """
 
     cell: Array

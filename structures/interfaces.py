@@ -293,7 +293,17 @@ def _build(
         score, gap, _, shift = min(scored, key=lambda entry: (round(entry[0], 6), entry[2]))
     structure = _stack(lower, upper, shift, gap, settings)
     check_sound(structure, plan.name)
-    return _to_candidate(plan, structure, len(lower), shift, gap, settings, score, model, left_out)
+    return _to_candidate(
+        plan,
+        structure,
+        n_lower=len(lower),
+        shift=shift,
+        gap_ang=gap,
+        settings=settings,
+        score=score,
+        model=model,
+        left_out=left_out,
+    )
 
 
 def _alone(slab: AtomicStructure, settings: InterfaceSettings) -> AtomicStructure:
@@ -327,6 +337,7 @@ def _stack(
 def _to_candidate(
     plan: InterfacePlan,
     structure: AtomicStructure,
+    *,
     n_lower: int,
     shift: Array,
     gap_ang: float,

@@ -114,7 +114,7 @@ def oxidation_states(elements: Sequence[str], bonds: Sequence[MolecularBond]) ->
 
 
 def molecule_from_smiles(smiles: str, *, name: str = "") -> Molecule:
-    """One conformer of a molecule: RDKit's ETKDGv3 with a fixed seed, then MMFF94 (UFF where MMFF94 lacks an atom type).
+    """One conformer of a molecule: RDKit's ETKDGv3 with a fixed seed, then MMFF94, or UFF where that lacks a type.
 
     The anchor is the doubly bonded O if there is one, else the O, N or S nearest to the middle, else the first atom.
 

@@ -89,7 +89,7 @@ def build_scene(structure: AtomicStructure, repeats: tuple[int, int] = (1, 1)) -
     for i, j, image in find_carbon_bonds(structure):
         carbon.setdefault(i, []).append((j, image))
         carbon.setdefault(j, []).append((i, (-image[0], -image[1], -image[2])))
-    organic = {i for i in carbon} | {b.j for i in carbon for b in bonds[i] if elements[i] == "C"}
+    organic = set(carbon) | {b.j for i in carbon for b in bonds[i] if elements[i] == "C"}
     queue = [key for key in balls if key[0] in carbon]
     joined: set[tuple[int, int]] = set()
     while queue:

@@ -10,7 +10,6 @@ from ..assembly import Assembly, DecorationError, open_sites
 from ..bonding import BOND_SOFTNESS_ANG, bond_valence_length, find_bonds, usual_coordination
 from ..molecules import Molecule, load_molecule, molecule_from_smiles, molecule_names
 from ..placement import Group, orientation_grid, place_group, rotation_between, sphere_directions
-from ..vocabulary import Candidate
 from .sited import Orbit, Plan, Site, adsorbate_atoms, decorate_sites, depth_of, outward
 
 if TYPE_CHECKING:
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..placement import Motion
-    from ..vocabulary import AtomicStructure
+    from ..vocabulary import AtomicStructure, Candidate
     from .settings import Fragment, MolecularWater, Placed
 
     Array = NDArray[np.float64]
@@ -120,7 +119,7 @@ def _nearest_vector(assembly: Assembly, start: int, end: int) -> Array:
 
 
 def anchored_trials(
-    site: Site, distances: Sequence[float], molecule: Molecule, up: Array, grid: Array, cone_deg: float = CONE_DEG
+    site: Site, distances: Sequence[float], molecule: Molecule, up: Array, grid: Array, *, cone_deg: float = CONE_DEG
 ) -> tuple[Array, Array]:
     """Positions of a molecule with its anchor near a site, and a bias that prefers it straight above.
 
@@ -294,7 +293,7 @@ def _hydrogen_bond(assembly: Assembly, oxygen: int, hydrogen: int, motions: Sequ
     grid = orientation_grid(48, 12)
     for distance in (HYDROGEN_BOND_ANG, HYDROGEN_BOND_ANG + 0.25, HYDROGEN_BOND_ANG + 0.5):
         trials, bias = anchored_trials(
-            site, [distance], water, site.direction if site.direction is not None else vector, grid, 45.0
+            site, [distance], water, site.direction if site.direction is not None else vector, grid, cone_deg=45.0
         )
         copies = put(assembly, group_of(water, {water.anchor: frozenset({hydrogen})}), trials, motions, bias)
         if copies is not None:

@@ -6,15 +6,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..assembly import Assembly
 from ..bonding import find_bonds, unit_pairs
 from ..placement import Group, rotation_about, rotation_between, sphere_directions
-from ..vocabulary import Candidate
 from .adsorption import adsorb_lithium_carbonate, put
 from .sited import Orbit, Plan, Site, decorate_sites, depth_of, outward
 
 if TYPE_CHECKING:
-    from ..vocabulary import AtomicStructure
+    from ..assembly import Assembly
+    from ..vocabulary import AtomicStructure, Candidate
     from .settings import Carbonate
 
 CO_LENGTH_ANG = 1.29

@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from ..vocabulary import AtomicStructure, Candidate
 
 
-def decorate(candidate: Candidate, bulk: AtomicStructure, settings: DecorationSettings) -> tuple[Candidate, ...]:
+def decorate(  # noqa: PLR0911 (one return per kind)
+    candidate: Candidate, bulk: AtomicStructure, settings: DecorationSettings
+) -> tuple[Candidate, ...]:
     """Every symmetry-distinct decorated slab that the settings ask for, each neutral and without clashes.
 
     Parameters

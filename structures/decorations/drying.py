@@ -59,7 +59,7 @@ def dry_stepwise(candidate: Candidate, bulk: AtomicStructure, settings: Drying) 
     series = [wet]
     removed: list[tuple[int, int, int]] = []
     while len(removed) < n_water:
-        step = _next_waters(assembly, groups, protons, motions, middle, settings.faces)
+        step = _next_waters(assembly, groups, protons, motions, middle=middle, faces=settings.faces)
         if not step:
             break
         for oxygen, hydrogen, proton in step:
@@ -106,6 +106,7 @@ def _next_waters(
     groups: dict[int, int],
     protons: list[int],
     motions: tuple[Motion, ...],
+    *,
     middle: float,
     faces: str,
 ) -> list[tuple[int, int, int]]:

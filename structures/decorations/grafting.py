@@ -10,7 +10,6 @@ import numpy as np
 from ..assembly import Assembly, NoSiteError
 from ..molecules import Molecule, load_molecule
 from ..placement import Group, rotation_about, rotation_between, torsion_grid
-from ..vocabulary import Candidate
 from .adsorption import find_hydroxyls, put, ranking_charges
 from .sited import Orbit, Plan, Site, decorate_sites, depth_of, outward
 
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from ..vocabulary import AtomicStructure
+    from ..vocabulary import AtomicStructure, Candidate
     from .settings import GraftedSilane
 
     Array = NDArray[np.float64]
@@ -205,8 +204,8 @@ def _single_bond_trials(assembly: Assembly, fragment: _Fragment, oxygen: int, ho
             if direction @ up < 0.0:
                 continue
             turn = rotation_between(fragment.free[0], -direction)
-            for own in torsion_grid(direction, 18):
-                trials.append(origin + SI_O_ANG * direction + fragment.local @ (own @ turn).T)
+            silicon = origin + SI_O_ANG * direction
+            trials += [silicon + fragment.local @ (own @ turn).T for own in torsion_grid(direction, 18)]
     return np.array(trials) if trials else np.zeros((0, len(fragment.local), 3))
 
 

@@ -10,7 +10,6 @@ from ..assembly import Assembly, DecorationError
 from ..bonding import find_bonds, unit_pairs, usual_coordination
 from ..hydroxyl_groups import OH_LENGTH_ANG
 from ..placement import Group, orientation_grid, place_group, sphere_directions
-from ..vocabulary import Candidate
 from .adsorption import find_hydroxyls, put, typical_bond_length
 from .sited import Orbit, Plan, Site, decorate_sites, depth_of, image_atom, outward
 
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from ..vocabulary import AtomicStructure
+    from ..vocabulary import AtomicStructure, Candidate
     from .settings import IonAdatoms, IonVacancies, ProtonExchange
 
     Array = NDArray[np.float64]
@@ -284,10 +283,10 @@ def _neutral_sets(
             continue
         n_ions = round(-structure.oxidation_states[new]) - len(hydrogens)
         near = []
-        for atom in ions:
+        for atom, ion_site in ions.items():
             frac = (assembly.positions[atom] - assembly.positions[old]) @ np.linalg.inv(assembly.lattice)
             frac[:2] -= np.round(frac[:2])
-            near.append((round(float(np.linalg.norm(frac @ assembly.lattice)) + 0.3 * ions[atom].cost, 3), atom))
+            near.append((round(float(np.linalg.norm(frac @ assembly.lattice)) + 0.3 * ion_site.cost, 3), atom))
         near.sort()
         if len(near) >= n_ions and near[n_ions - 1][0] < 4.5:
             chosen = tuple(atom for _, atom in near[:n_ions])

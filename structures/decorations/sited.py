@@ -119,7 +119,7 @@ def _supercells(candidate: Candidate, bulk: AtomicStructure, settings: Placed, p
 
 
 def _symmetric_split(structure: AtomicStructure, n_cells: int, lengths: tuple[float, float]) -> tuple[int, int]:
-    """The squarest supercell in which an operation that is its own inverse still relates the faces, if the cell has one.
+    """The squarest supercell in which an operation that is its own inverse still relates the faces, if any does.
 
     A screw axis along a doubled vector would need two groups per face to stay.
     """
@@ -166,7 +166,7 @@ def _in_supercell(
     n_sites = [len(face) for face in faces]
     coverage = sum(counts) / max(1, sum(n for n, c in zip(n_sites, counts, strict=True) if c))
     notes = () if all(faces) or settings.faces == "upper" else ("only one face has sites for this decoration",)
-    return _finish(candidate, bulk, plan, made, coverage, (*notes,), settings, supercell)
+    return _finish(candidate, bulk, plan, made, coverage=coverage, notes=notes, settings=settings, supercell=supercell)
 
 
 def _faces(assembly: Assembly, sites: Sequence[Site]) -> tuple[list[int], list[int]]:
@@ -224,6 +224,7 @@ def _finish(
     bulk: AtomicStructure,
     plan: Plan,
     made: Sequence[Assembly],
+    *,
     coverage: float,
     notes: tuple[str, ...],
     settings: Placed,
@@ -268,7 +269,7 @@ def _distinct(made: Sequence[Assembly]) -> list[Assembly]:
 
 
 def _distance_list(assembly: Assembly) -> Array:
-    """Sorted distances up to 5 angstrom between changed atoms (added, moved, removed) and all others: alike in duplicates."""
+    """Sorted distances up to 5 angstrom of changed atoms (added, moved, removed) to the others; duplicates agree."""
     changed = [
         k for k in range(len(assembly.elements)) if k >= assembly.n_parent or k in assembly.moved | assembly.removed
     ]

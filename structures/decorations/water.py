@@ -171,7 +171,7 @@ def _open(assembly: Assembly, orbit: Orbit) -> bool:
     )
     frac[:, :2] -= np.round(frac[:, :2])
     place_m, place_x = assembly.positions[oxygen] + frac @ assembly.lattice
-    trials, bias = _opened_trials(assembly, oxygen, m, x, place_m, place_x)
+    trials, bias = _opened_trials(assembly, (oxygen, m, x), place_m, place_x)
     if not len(trials):
         return False
     bonds = find_bonds(assembly.structure())
@@ -199,9 +199,10 @@ def _open(assembly: Assembly, orbit: Orbit) -> bool:
 
 
 def _opened_trials(
-    assembly: Assembly, oxygen: int, m: int, x: int, place_m: Array, place_x: Array
+    assembly: Assembly, atoms: tuple[int, int, int], place_m: Array, place_x: Array
 ) -> tuple[Array, Array]:
     """Places of the old O, its H, the new O and its H, shape (n, 4, 3), and what the turning costs, shape (n,)."""
+    oxygen, m, x = atoms
     origin = assembly.positions[oxygen]
     symbol_m, symbol_x, charge_m, charge_x = (
         assembly.elements[m],
