@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -170,19 +170,21 @@ class AtomicStructure(Frozen):
 
 
 class CrystalSite(Frozen):
-    """One site of an asymmetric unit."""
+    """One element on one site of an asymmetric unit; several that share a site have the same ``xyz``."""
 
     label: str
     element: str
     xyz: Vector3
     oxidation_state: float
+    occupancy: float = Field(default=1.0, gt=0.0, le=1.0)
 
 
 class Crystal(Frozen):
     """A crystal of the library: published facts, not a built structure.
 
     ``cell`` is a, b, c in angstrom and alpha, beta, gamma in degrees; ``formula_units`` is Z;
-    ``density_g_cm3`` is the published density the built structure is checked against.
+    ``density_g_cm3`` is the published density the built structure is checked against, ``valence_tolerance`` the
+    largest relative difference of a cation's bond-valence sum and its oxidation state that is accepted.
     """
 
     name: str
@@ -193,9 +195,15 @@ class Crystal(Frozen):
     sites: tuple[CrystalSite, ...]
     formula_units: int
     density_g_cm3: float
+    valence_tolerance: float = Field(default=0.3, gt=0.0, le=0.6)
     source: str
     grade: Grade
     note: str = ""
+
+    @property
+    def is_ordered(self) -> bool:
+        """Whether every site is filled by one element."""
+        return all(site.occupancy == 1.0 for site in self.sites)
 
 
 class RemovedAtom(Frozen):
