@@ -61,7 +61,7 @@ class SiteChoice:
         """Sets of operations to keep, the largest first; the last relates the two faces if anything does."""
         identity = next(image for image in self.images if image[0] is IDENTITY)
         flips = [m for m in self.images if m[0][0][2, 2] < 0 and all(m[1][m[1][k]] == k for k in self.sites)]
-        small = [(identity, flip) for flip in flips] or [(identity,)]
+        small: list[tuple[SiteImage, ...]] = [(identity, flip) for flip in flips] or [(identity,)]
         return (self.images, *small) if len(self.images) > len(small[0]) else tuple(small)
 
 

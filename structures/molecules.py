@@ -124,7 +124,7 @@ def molecule_from_smiles(smiles: str, *, name: str = "") -> Molecule:
         If the SMILES is not valid, names a charged, radical or disconnected species, or cannot be embedded.
     """
     from rdkit import Chem, rdBase
-    from rdkit.Chem import AllChem
+    from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
 
     with rdBase.BlockLogs():
         parsed = Chem.MolFromSmiles(smiles)
@@ -134,15 +134,15 @@ def molecule_from_smiles(smiles: str, *, name: str = "") -> Molecule:
         raise MoleculeError(f"{smiles!r} is charged, a radical, or several molecules; give one neutral molecule")
     built = Chem.AddHs(parsed)
     Chem.Kekulize(built, clearAromaticFlags=True)
-    parameters = AllChem.ETKDGv3()
+    parameters = rdDistGeom.ETKDGv3()
     parameters.randomSeed = EMBEDDING_SEED
-    if AllChem.EmbedMolecule(built, parameters) != 0:
+    if rdDistGeom.EmbedMolecule(built, parameters) != 0:
         raise MoleculeError(f"RDKit finds no geometry for {smiles!r}; check the SMILES")
-    if AllChem.MMFFHasAllMoleculeParams(built):
-        AllChem.MMFFOptimizeMolecule(built, maxIters=5000)
+    if rdForceFieldHelpers.MMFFHasAllMoleculeParams(built):
+        rdForceFieldHelpers.MMFFOptimizeMolecule(built, maxIters=5000)
         field = "MMFF94"
     else:
-        AllChem.UFFOptimizeMolecule(built, maxIters=5000)
+        rdForceFieldHelpers.UFFOptimizeMolecule(built, maxIters=5000)
         field = "UFF"
     coords = np.array(built.GetConformer().GetPositions())
     coords = np.round(coords - coords.mean(axis=0), 4)

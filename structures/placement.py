@@ -270,7 +270,7 @@ class _Pairs:
         touching = np.zeros(len(trials), dtype=bool)
         for k, limits in enumerate(self.own_limits):
             distances = np.linalg.norm(trials[:, k, None, :] - others, axis=2)
-            touching |= (distances < limits[None, :, 0]).any(axis=1)
+            touching = touching | np.any(distances < limits[None, :, 0], axis=1)
         return touching
 
     def score(self, trials: Array, steps: Sequence[tuple[Array, Array, Array]]) -> Array:
@@ -304,4 +304,5 @@ def _self_shifts(lattice: Array, trials: Array, others: Array) -> Array:
     base = np.round(frac[:2]) @ lattice[:2]
     shifts = base + in_plane_shifts(lattice, 2 * span + 4.0)
     close = np.linalg.norm(other + shifts - centre, axis=1) < 2 * span + 4.0
-    return shifts[close]
+    near: Array = shifts[close]
+    return near
