@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from typing import TYPE_CHECKING
 
 from surfshift.structures.decorations.decorate import decorate
 from surfshift.structures.decorations.settings import (
@@ -27,12 +28,14 @@ from surfshift.structures.hydroxylation import hydroxylate
 from surfshift.structures.interfaces import InterfaceSettings, build_interfaces
 from surfshift.structures.library import build_crystal, load_crystal
 from surfshift.structures.slabs import cut_slabs
-from surfshift.structures.vocabulary import AtomicStructure, Candidate
+
+if TYPE_CHECKING:
+    from surfshift.structures.vocabulary import AtomicStructure, Candidate
 
 PAIRS = (
     (("LiTi2P3O12", (0, 0, 1), 6.0), ("AlPO4_berlinite", (0, 0, 1), 5.0)),
     (("LLZO_tetragonal", (0, 0, 1), 5.0), ("Li3PO4_beta", (0, 1, 0), 5.0)),
-    (("Li3YCl6", (0, 0, 1), 5.0), ("LiNbO3", (0, 0, 1), 5.0)),
+    (("Li3YCl6_stand_in", (0, 0, 1), 5.0), ("LiNbO3", (0, 0, 1), 5.0)),
 )
 
 
@@ -80,7 +83,7 @@ def decorations() -> None:
 
 
 def bulk_of(name: str) -> AtomicStructure:
-    if name != "Li3YCl6":
+    if name != "Li3YCl6_stand_in":
         return build_crystal(load_crystal(name))
     # an ordered stand-in: the bromide's cell shrunk to the chloride's density, anions exchanged
     bromide = build_crystal(load_crystal("Li3YBr6"))

@@ -134,7 +134,7 @@ def molecule_from_smiles(smiles: str, *, name: str = "") -> Molecule:
         raise MoleculeError(f"{smiles!r} is charged, a radical, or several molecules; give one neutral molecule")
     built = Chem.AddHs(parsed)
     Chem.Kekulize(built, clearAromaticFlags=True)
-    parameters = rdDistGeom.ETKDGv3()
+    parameters: Any = rdDistGeom.ETKDGv3()
     parameters.randomSeed = EMBEDDING_SEED
     if rdDistGeom.EmbedMolecule(built, parameters) != 0:
         raise MoleculeError(f"RDKit finds no geometry for {smiles!r}; check the SMILES")

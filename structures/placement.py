@@ -267,10 +267,8 @@ class _Pairs:
     def touches_copy(self, trials: Array, motion: tuple[Array, Array, Array]) -> NDArray[np.bool_]:
         rotation, shift, step = motion
         others = trials @ rotation.T + shift + step
-        touching = np.zeros(len(trials), dtype=bool)
-        for k, limits in enumerate(self.own_limits):
-            distances = np.linalg.norm(trials[:, k, None, :] - others, axis=2)
-            touching = touching | np.any(distances < limits[None, :, 0], axis=1)
+        distances = np.linalg.norm(trials[:, :, None, :] - others[:, None, :, :], axis=3)
+        touching: NDArray[np.bool_] = (distances < np.array(self.own_limits)[None, :, :, 0]).any(axis=(1, 2))
         return touching
 
     def score(self, trials: Array, steps: Sequence[tuple[Array, Array, Array]]) -> Array:
