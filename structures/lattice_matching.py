@@ -115,7 +115,8 @@ def _matches(
     limit = min(max_strain, 0.6)
     generator: Any = ZSLGenerator(
         max_area_ratio_tol=2.5 * limit,
-        max_area=max_area_ang2,
+        # the search bounds both areas, before either is strained
+        max_area=max_area_ang2 * (1.0 + 2.5 * limit),
         max_length_tol=1.3 * limit,
         max_angle_tol=1.3 * limit,
     )

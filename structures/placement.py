@@ -261,8 +261,8 @@ class _Pairs:
 
     def touches_host(self, k: int, trials: Array) -> NDArray[np.bool_]:
         distances, excused = self._to_host(k, trials)
-        touching: NDArray[np.bool_] = ((distances < self.host_limits[k][None, :, 0]) & ~excused).any(axis=1)
-        return touching
+        touching = (distances < self.host_limits[k][None, :, 0]) & ~excused
+        return np.asarray(touching.any(axis=1), dtype=np.bool_)
 
     def touches_copy(self, trials: Array, motion: tuple[Array, Array, Array]) -> NDArray[np.bool_]:
         rotation, shift, step = motion
