@@ -1,4 +1,4 @@
-"""Decorations of berlinite (100), Li3PO4 (010) and tetragonal LLZO (001), and three coatings on electrolytes, with processor time.
+"""Decorations of berlinite (100), Li3PO4 (010) and tetragonal LLZO (001), and three coatings, with processor time.
 
 python benchmarks/decorations.py [--part decorations|interfaces] [--sevennet]
 """
@@ -93,9 +93,8 @@ def bulk_of(name: str) -> AtomicStructure:
 
 
 def interfaces(use_sevennet: bool) -> None:
-    print(
-        "| film on substrate | atoms | area A2 | strain % | gap A | score eV/A2 | CPU s |\n|---|---|---|---|---|---|---|"
-    )
+    print("| film on substrate | atoms | area A2 | strain % | gap A | score eV/A2 | CPU s |")
+    print("|---|---|---|---|---|---|---|")
     energy = None
     if use_sevennet:
         from surfshift.workflows.energies import sevennet_energy
