@@ -252,6 +252,132 @@ class Crystal(Frozen):
         return all(site.occupancy == 1.0 for site in self.sites)
 
 
+class RemovedAtom(Frozen):
+    """An atom that a decoration took away: its index and place in the parent, Cartesian, angstrom."""
+
+    parent_atom: int
+    element: str
+    position_ang: Vector3
+
+
+class DecorationSite(Frozen):
+    """One place of a decoration.
+
+    ``atoms`` are the added or moved atoms of the decorated structure; ``host`` names what they sit on.
+    """
+
+    label: str
+    face: Literal["upper", "lower"]
+    host: str
+    atoms: tuple[int, ...]
+
+
+class DecorationRecord(Frozen):
+    """What a decoration did: every atom is either the parent's or added, and the charge stays zero.
+
+    Attributes
+    ----------
+    kind
+        Kind of the decoration, as in its settings.
+    parent_id, parent_name
+        The candidate that was decorated.
+    supercell
+        In-plane repeats of the parent's cell.
+    parent_atoms
+        For every atom the index in the parent, ``None`` for an added atom; repeats of a supercell share it.
+    removed, moved
+        Atoms taken away, and indices of the parent's atoms that the decoration put elsewhere.
+    sites
+        Where things were put, site by site.
+    per_face
+        Number of sites on the upper and on the lower face.
+    coverage
+        Share of the possible sites that is used.
+    formula_change
+        Atoms gained (+) and lost (-) per element against the (repeated) parent.
+    charge_balance
+        In words, how the cell stays neutral.
+    """
+
+    kind: str
+    parent_id: str
+    parent_name: str
+    supercell: tuple[int, int]
+    parent_atoms: tuple[int | None, ...]
+    removed: tuple[RemovedAtom, ...]
+    moved: tuple[int, ...]
+    sites: tuple[DecorationSite, ...]
+    per_face: tuple[int, int]
+    coverage: float
+    formula_change: dict[str, int]
+    charge_balance: str
+
+    @property
+    def added(self) -> tuple[int, ...]:
+        """Indices of the added atoms."""
+        return tuple(k for k, parent in enumerate(self.parent_atoms) if parent is None)
+
+
+class Layer(StrEnum):
+    """Which side of an interface an atom belongs to."""
+
+    SUBSTRATE = "substrate"
+    FILM = "film"
+
+
+class InterfaceRecord(Frozen):
+    """How two slabs were stacked.
+
+    Attributes
+    ----------
+    substrate_id, film_id, substrate_name, film_name
+        The two slabs.
+    layers
+        Side of every atom.
+    near_interface
+        Indices of the atoms within ``near_ang`` of the interface plane, both sides.
+    near_ang
+        That depth, angstrom.
+    substrate_matrix, film_matrix
+        In-plane supercells: rows are the interface's vectors in those of the slab (of the turned slab if turned).
+    film_turned, substrate_turned
+        Whether the slab was turned upside down, so that its other face is at the interface.
+    strained
+        The side that was stretched.
+    strain
+        Principal strains of that side (of the film for ``both``), smallest first, without unit.
+    area_ang2
+        Area of the interface cell, square angstrom.
+    gap_ang
+        Height between the outermost atoms of the two sides, angstrom; negative where they interlock.
+    shift
+        In-plane shift of the film, in the interface's lattice vectors.
+    score_ev_per_ang2
+        What the stackings were ranked by; only differences within one ranking mean something.
+    score_model
+        ``ionic contact model``, or the name of the energy model.
+    """
+
+    substrate_id: str
+    film_id: str
+    substrate_name: str
+    film_name: str
+    layers: tuple[Layer, ...]
+    near_interface: tuple[int, ...]
+    near_ang: float
+    substrate_matrix: tuple[tuple[int, int], tuple[int, int]]
+    film_matrix: tuple[tuple[int, int], tuple[int, int]]
+    substrate_turned: bool
+    film_turned: bool
+    strained: Literal["film", "substrate", "both"]
+    strain: tuple[float, float]
+    area_ang2: float
+    gap_ang: float
+    shift: tuple[float, float]
+    score_ev_per_ang2: float
+    score_model: str
+
+
 class Candidate(Frozen):
     """A structure proposed for the sample: a bulk phase or one termination of one of its surfaces.
 
@@ -277,6 +403,8 @@ class Candidate(Frozen):
         Number of atoms per cell with fewer neighbours than in the bulk.
     notes
         What a reader must know, for example that a polar cut was kept.
+    decoration_record, interface_record
+        Where the atoms of a decoration went, and which side of an interface each atom is on.
     """
 
     name: str
@@ -293,6 +421,8 @@ class Candidate(Frozen):
     dipole_e_ang: float = 0.0
     n_undercoordinated: int = 0
     notes: tuple[str, ...] = ()
+    decoration_record: DecorationRecord | None = None
+    interface_record: InterfaceRecord | None = None
 
     @model_validator(mode="after")
     def _regions_cover_atoms(self) -> Self:
