@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import math
 import re
 import zlib
 from pathlib import Path
@@ -17,14 +16,16 @@ if TYPE_CHECKING:
 LARGEST = 1e9
 """No length, shielding or field gradient is larger, in the units used here."""
 
-_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eEdD][+-]?[0-9]{1,3}|[+-][0-9]{3})?")
+# Fortran writes D for E, and leaves the letter out of a three-digit exponent: 0.1-100
+_NUMBER = re.compile(r"([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+))(?:[eEdD]?([+-][0-9]{3})|[eEdD]([+-]?[0-9]{1,3}))?")
 _INTEGER = re.compile(r"[+-]?[0-9]{1,9}")
 
-ELEMENTS = frozenset(
-    "H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr Rb Sr Y Zr Nb "
-    "Mo Tc Ru Rh Pd Ag Cd In Sn Sb Te I Xe Cs Ba La Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho Er Tm Yb Lu Hf Ta W Re Os Ir Pt Au "
-    "Hg Tl Pb Bi Po At Rn Fr Ra Ac Th Pa U Np Pu Am Cm".split(" ")
-)
+_SYMBOLS = """
+H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr Rb Sr Y Zr Nb Mo Tc
+Ru Rh Pd Ag Cd In Sn Sb Te I Xe Cs Ba La Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho Er Tm Yb Lu Hf Ta W Re Os Ir Pt Au Hg Tl Pb Bi
+Po At Rn Fr Ra Ac Th Pa U Np Pu Am Cm
+"""
+ELEMENTS = frozenset(_SYMBOLS.split())
 
 
 def read_text(path: str | Path) -> str:
@@ -55,13 +56,11 @@ def number(token: str, where: str) -> float:
     BadNumberError
         If the token is NaN, stars, or anything but a finite number.
     """
-    if _NUMBER.fullmatch(token):
-        text = token.replace("d", "e").replace("D", "E")
-        if "e" not in text.lower():
-            # Fortran leaves the E out of a three-digit exponent: 0.1-100
-            text = re.sub(r"(?<=[0-9.])([+-][0-9]{3})$", r"e\1", text)
-        value = float(text)
-        if math.isfinite(value) and abs(value) <= LARGEST:
+    found = _NUMBER.fullmatch(token)
+    if found is not None:
+        mantissa, short, plain = found.groups()
+        value = float(mantissa if short is None and plain is None else f"{mantissa}e{short or plain}")
+        if abs(value) <= LARGEST:
             return value
     raise BadNumberError(f"{where}: {token!r} is not a usable number; the output is damaged, run again")
 

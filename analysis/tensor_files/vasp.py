@@ -151,6 +151,8 @@ def _open(text: str, name: str) -> _Outcar:
     tags: dict[str, str] = {}
     n_atoms = 0
     for line in lines:
+        if "=" not in line:
+            continue
         if (found := _TAG.match(line)) is not None:
             tags[found.group(1)] = found.group(2)
         if not n_atoms and (ions := _NIONS.search(line)) is not None:
