@@ -131,7 +131,7 @@ UNREAD = (
     re.compile(rb"^ *MAGNETIC FIELD .*?(?=^ KPOINTS|^ Absolute)", re.MULTILINE | re.DOTALL),
     re.compile(rb"^ POTCAR:.*?(?=^   VRHFIN)", re.MULTILINE | re.DOTALL),
     re.compile(rb"^   LULTRA.*?(?=^ POTCAR:|^   VRHFIN|^ *position of ions)", re.MULTILINE | re.DOTALL),
-    re.compile(rb"^[^\n]*(?:LOOP|cpu time|TOTEN|energy |band No|eigenvalue)[^\n]*\n", re.MULTILINE),
+    re.compile(rb"^[^\n]*(?:LOOP|cpu time|TOTEN|band No|eigenvalue)[^\n]*\n", re.MULTILINE),
     re.compile(rb"^ k-point .*?\n\n", re.MULTILINE | re.DOTALL),
     re.compile(rb"^ ion +\d+\n xx .*?\n\n\n", re.MULTILINE | re.DOTALL),
 )
@@ -157,8 +157,11 @@ def targets(folder: Path) -> Iterator[Target]:
     for pattern, parse in readers.items():
         for path in sorted(folder.rglob(pattern)):
             data = essential(path.read_bytes())
+            parse(data.decode("utf-8", errors="replace"))  # undamaged it must be readable
             # a long file takes long to read, so it gets fewer copies
-            yield Target(path.relative_to(folder).as_posix(), data, parse, share=1.0 / min(max(len(data), 8_000), 60_000))
+            yield Target(
+                path.relative_to(folder).as_posix(), data, parse, share=1.0 / min(max(len(data), 8_000), 60_000)
+            )
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ written. Isotropic values and anisotropies do not depend on this.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -194,7 +195,7 @@ def _atoms(block: list[_Line], name: str) -> _Atoms:
     if not positions:
         raise InconsistentFileError(f"{name} has no atoms; give a complete .magres file")
     if len(set(labels)) != len(labels):
-        double = next(label for label in labels if labels.count(label) > 1)
+        double = next(label for label, count in Counter(labels).items() if count > 1)
         raise InconsistentFileError(f"{name}: two atoms are called {double[0]} {double[1]}; the file is damaged")
     return _Atoms(lattice * units["lattice"], elements, np.array(positions) * units["atom"], labels)
 
