@@ -14,9 +14,10 @@ from .errors import SurfshiftError, nearest
 from .vocabulary import AtomicStructure
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from ase import Atoms
+    from numpy.typing import NDArray
     from pymatgen.core.structure import Structure
 
 MERGE_ANG = 1e-3
@@ -80,13 +81,54 @@ def _finished(structure: Structure, file: Path, oxidation_states: Mapping[str, f
     structure = _merge_duplicates(structure)
     _refuse_overlaps(structure, file)
     result = AtomicStructure.from_pymatgen(_assign(structure, file, oxidation_states))
-    if abs(result.total_charge) > 1e-3:
-        states = dict(zip(result.elements, result.oxidation_states, strict=True))
-        raise OxidationStateError(
-            f"{file.name}: oxidation states {_in_words(states)} give {result.formula} a charge of "
-            f"{result.total_charge:+g} per cell; give states that add up to zero"
-        )
+    _require_neutral(result, file.name)
     return result
+
+
+def structure_from_atoms(
+    lattice: NDArray[np.float64],
+    elements: Sequence[str],
+    frac_coords: NDArray[np.float64],
+    *,
+    label: str,
+    oxidation_states: Mapping[str, float] | None = None,
+    periodic: tuple[bool, bool, bool] = (True, True, True),
+) -> AtomicStructure:
+    """A structure from its bare atoms, with oxidation states given or found as in ``read_structure``.
+
+    Parameters
+    ----------
+    lattice
+        Lattice vectors as rows, shape (3, 3), angstrom.
+    elements, frac_coords
+        Symbols and fractional coordinates (n, 3), kept in this order.
+    label
+        What messages call the structure.
+
+    Raises
+    ------
+    OverlapError
+        If two atoms are too close.
+    OxidationStateError
+        If no neutral set of oxidation states is found, or those given are not neutral.
+    """
+    from pymatgen.core.structure import Structure
+
+    file = Path(label)
+    bare = Structure(lattice, list(elements), frac_coords)
+    _refuse_overlaps(bare, file)
+    result = AtomicStructure.from_pymatgen(_assign(bare, file, oxidation_states), periodic=periodic)
+    _require_neutral(result, label)
+    return result
+
+
+def _require_neutral(structure: AtomicStructure, name: str) -> None:
+    if abs(structure.total_charge) > 1e-3:
+        states = dict(zip(structure.elements, structure.oxidation_states, strict=True))
+        raise OxidationStateError(
+            f"{name}: oxidation states {_in_words(states)} give {structure.formula} a charge of "
+            f"{structure.total_charge:+g} per cell; give states that add up to zero"
+        )
 
 
 def read_disordered(path: str | Path, *, oxidation_states: Mapping[str, float] | None = None) -> DisorderedStructure:

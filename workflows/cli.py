@@ -155,19 +155,34 @@ def init(
 
 
 @app.command()
-def doctor(debug: DebugOption = False) -> None:
+def doctor(
+    elements: Annotated[
+        str, typer.Option("--elements", help="Also look for the pseudopotentials of these: H,O,Al,P.", metavar="LIST")
+    ] = "",
+    upf_folder: Annotated[
+        Path | None, typer.Option("--upf-folder", help="Folder of GIPAW UPF files; SURFSHIFT_UPF_DIR without it.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    debug: DebugOption = False,
+) -> None:
     """Say what is installed, what is missing and what to do about it."""
     del debug
     from rich.table import Table
     from rich.text import Text
 
     from .doctor import examine
+    from .potentials import elements_of, examine_potentials
 
-    findings = examine()
-    table = Table("", "what", "found", "what to do", box=None)
-    for finding in findings:
-        table.add_row(finding.mark, finding.what, Text(finding.found), Text(finding.advice))
-    _console().print(table)
+    findings = (*examine(), *examine_potentials(elements_of(elements), upf=upf_folder))
+    if as_json:
+        import json
+
+        print(json.dumps([{"mark": finding.mark, **finding.model_dump()} for finding in findings], indent=1))
+    else:
+        table = Table("", "what", "found", "what to do", box=None)
+        for finding in findings:
+            table.add_row(finding.mark, finding.what, Text(finding.found), Text(finding.advice))
+        _console().print(table)
     if any(finding.is_problem for finding in findings):
         raise typer.Exit(EXIT_ENVIRONMENT)
 
