@@ -164,7 +164,8 @@ class Peak(Frozen):
     """One measured line. At least one of shift, observed position and CQ is given, each with its error.
 
     ``delta_iso_ppm`` is free of the second-order quadrupolar shift; ``position_ppm`` is the centre of
-    gravity as observed. ``area`` is relative within its peak list.
+    gravity as observed. ``area`` is relative within its peak list; ``width_ppm`` is the full width at half
+    height.
     """
 
     label: str = ""
@@ -178,6 +179,8 @@ class Peak(Frozen):
     eta_error: float | None = Field(default=None, gt=0)
     area: float | None = Field(default=None, gt=0)
     area_error: float | None = Field(default=None, gt=0)
+    width_ppm: float | None = Field(default=None, gt=0)
+    width_error_ppm: float | None = Field(default=None, gt=0)
     source: str = ""
 
     @model_validator(mode="after")
@@ -188,6 +191,7 @@ class Peak(Frozen):
             "cq_mhz": (self.cq_mhz, self.cq_error_mhz),
             "eta_q": (self.eta_q, self.eta_error),
             "area": (self.area, self.area_error),
+            "width_ppm": (self.width_ppm, self.width_error_ppm),
         }
         for name, (value, error) in pairs.items():
             if (value is None) != (error is None):
@@ -216,7 +220,8 @@ class Spectrum(Frozen):
     """A measured one-dimensional spectrum.
 
     ``axis_ppm`` is ascending; ``intensity`` in any unit; ``noise`` is the standard deviation of one
-    point of ``intensity``.
+    point of ``intensity``, and ``noise_correlation_points`` says how many neighbouring points carry one
+    independent value of it (above 1 after zero filling or apodisation). ``notes`` say how it was read.
     """
 
     kind: Literal["spectrum"] = "spectrum"
@@ -228,7 +233,9 @@ class Spectrum(Frozen):
     axis_ppm: tuple[float, ...]
     intensity: tuple[float, ...]
     noise: float = Field(gt=0)
+    noise_correlation_points: float = Field(default=1.0, ge=1)
     source: str = ""
+    notes: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _axis_matches(self) -> Self:
