@@ -95,7 +95,7 @@ def test_line_broadening_adds_its_width(bea):
         frequency = (8192 - np.arange(16384)) * 20000.0 / 16384
         above = frequency[made.real > 0.5 * made.real.max()]
         assert np.ptp(above) == pytest.approx(100.0 + broadening, abs=3.0)
-            assert abs(made.real[:100]).max() < 0.01 * made.real.max()
+        assert abs(made.real[:100]).max() < 0.01 * made.real.max()
         assert above.mean() == pytest.approx(1500.0, abs=2.0)
     told = read_spectrum(bea, part="fid", processing=FidSettings(line_broadening_hz=30.0)).notes
     assert "line broadening 30 Hz" in told[0]
