@@ -162,23 +162,24 @@ def _lines(
 
 def _quantile(level: float, dof: float | None) -> float:
     """Half-width of the central ``level`` of a unit Student or normal distribution."""
-    from scipy import stats
+    from scipy import special
 
-    return float(stats.norm.ppf(0.5 + 0.5 * level) if dof is None else stats.t.ppf(0.5 + 0.5 * level, dof))
+    upper = 0.5 + 0.5 * level
+    return float(special.ndtri(upper) if dof is None else special.stdtrit(dof, upper))
 
 
 def _half_width(
     level: float, scatter: NDArray[np.float64], dofs: tuple[float | None, ...], weight: NDArray[np.float64]
 ) -> float:
     """Half-width of the central ``level`` of the scatter, averaged over the grid of scales and tails."""
-    from scipy import optimize, stats
+    from scipy import optimize, special
+
+    degrees = np.array([np.inf if dof is None else dof for dof in dofs])[:, None]
 
     def inside(half: float) -> float:
-        total = 0.0
-        for dof, row in zip(dofs, weight, strict=True):
-            tail = stats.norm.sf(half / scatter) if dof is None else stats.t.sf(half / scatter, dof)
-            total += float(row @ (1.0 - 2.0 * tail))
-        return total - level
+        below = -half / scatter
+        tail = special.ndtr(below) if dofs == (None,) else special.stdtr(degrees, below)
+        return float((weight * (1.0 - 2.0 * tail)).sum()) - level
 
     return float(optimize.brentq(inside, 1e-6 * scatter[0], 1e6 * scatter[-1], xtol=1e-9 * scatter[-1]))
 

@@ -148,7 +148,7 @@ def test_a_spectrum_may_state_its_own_conditions(tmp_path: Path) -> None:
     assert (found.isotope, found.field_tesla, found.mas_rate_hz) == ("27Al", 9.4, 12500.0)
     assert any("baseline taken away" in note for note in inputs.notes)
     conflict = text.replace("experiment: echo", "field_tesla: 14.1")
-    with pytest.raises(ValueError, match="the file says 9.400 T"):
+    with pytest.raises(ValueError, match=r"the file says 9\.400 T"):
         load_inputs(load_study(study_file(tmp_path, conflict)))
     (tmp_path / "al.txt").write_text(head.replace("27Al", "1H") + rows, encoding="utf-8")
     with pytest.raises(StudyContentError, match=r"1H, which is not in nmr\.isotopes"):
