@@ -78,7 +78,10 @@ def predict_sites(
                 shift_tensor(site.shielding_ppm[0], slope=reference.slope, intercept_ppm=reference.intercept_ppm)
             )
             coupling = quadrupole(site.efg_au[0], nucleus)
-            floor = BARN_AU_TO_MHZ * abs(nucleus.quadrupole_barn) * EFG_ERROR_AU
+            cq_mhz = reference.cq_factor * coupling.cq_mhz
+            floor = reference.cq_error_mhz
+            if floor is None or not nucleus.is_quadrupolar:
+                floor = BARN_AU_TO_MHZ * abs(nucleus.quadrupole_barn) * EFG_ERROR_AU
             sites.append(
                 PredictedSite(
                     candidate_id=candidate.id,
@@ -91,8 +94,8 @@ def predict_sites(
                     delta_error_ppm=reference.site_error_ppm,
                     zeta_csa_ppm=shift.zeta_ppm,
                     eta_csa=shift.eta,
-                    cq_mhz=coupling.cq_mhz,
-                    cq_error_mhz=math.hypot(reference.cq_error_fraction * coupling.cq_mhz, floor),
+                    cq_mhz=cq_mhz,
+                    cq_error_mhz=math.hypot(reference.cq_error_fraction * cq_mhz, floor),
                     eta_q=coupling.eta,
                     distance_to_h_ang=distance_to_hydrogen(candidate.structure, first),
                 )
