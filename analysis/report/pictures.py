@@ -81,10 +81,10 @@ def build_scene(structure: AtomicStructure, repeats: tuple[int, int] = (1, 1)) -
     bare_oh = [i for i, around in enumerate(bonds) if around and all(elements[bond.j] == "H" for bond in around)]
     for i in bare_oh:
         ball(i, (0, 0, 0))
-    for (i, *image), number in list(balls.items()):
+    for (i, *cell), number in list(balls.items()):
         if structure.oxidation_states[i] < 0:
             hydrogens = [bond for bond in bonds[i] if elements[bond.j] == "H"]
-            sticks += [(number, ball(bond.j, np.array(image) + bond.image)) for bond in hydrogens]
+            sticks += [(number, ball(bond.j, np.array(cell) + bond.image)) for bond in hydrogens]
     carbon: dict[int, list[tuple[int, tuple[int, int, int]]]] = {}
     for i, j, image in find_carbon_bonds(structure):
         carbon.setdefault(i, []).append((j, image))
