@@ -27,7 +27,7 @@ LI3PO4 = build_crystal(load_crystal("Li3PO4_beta"))
 SUBSTRATE = cut_slabs(LICL, (1, 0, 0), thickness_ang=5.0, parent="LiCl")
 FILM = cut_slabs(LIF, (1, 0, 0), thickness_ang=4.0, parent="LiF")
 PHOSPHATE = cut_slabs(LI3PO4, (0, 1, 0), thickness_ang=5.0, parent="Li3PO4_beta")
-LIMITS = InterfaceSettings(max_strain=0.03, max_area_ang2=240.0, n_shifts=3)
+LIMITS = InterfaceSettings(max_strain=0.05, max_area_ang2=125.0, n_shifts=3)
 
 
 def square(a: float) -> np.ndarray:
@@ -98,7 +98,7 @@ def test_film_takes_up_the_strain_and_the_substrate_stays() -> None:
     record = candidate.interface_record
     assert record is not None
     assert record.strained == "film"
-    assert max(abs(value) for value in record.strain) <= 0.03
+    assert max(abs(value) for value in record.strain) <= 0.05
     lower = SUBSTRATE[0].structure
     area = np.linalg.norm(np.cross(*lower.lattice[:2]))
     assert record.area_ang2 / area == pytest.approx(round(record.area_ang2 / area), abs=1e-6)
