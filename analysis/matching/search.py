@@ -11,11 +11,11 @@ import numpy as np
 from ...structures.errors import SurfshiftError
 from ..reference_fit import MixedMethodsError
 from ..vocabulary import PeakList, Spectrum
+from .beside import Beside, beside_unknown
 from .peaks import PeakFit, fit_peaks
 from .populations import PopulationFit, area_data, fit_populations
 from .sites import SiteTable, site_table
 from .spectra import ShapeStore, SpectrumFit, curve_parts, fit_spectra, grid_of
-from .unknown import unknown_log_evidence
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -43,11 +43,15 @@ class SubsetFit(NamedTuple):
 
 
 class Weighed(NamedTuple):
-    """An explanation with its posterior probability; ``fit`` is None for something that is not in the list."""
+    """An explanation with its posterior probability; ``fit`` is None for something that is not in the list.
+
+    ``beside`` then maps candidates (positions in the problem's list) to their probability of being present beside it.
+    """
 
     fit: SubsetFit | None
     log_evidence: float
     probability: float
+    beside: dict[int, float]
 
 
 class Problem:
@@ -195,25 +199,7 @@ class Problem:
             _fit_probability(list(peaks.values()), list(spectra.values()), self.settings.seed),
         )
 
-    def unknown_log_evidence(self) -> float:
-        """Log evidence of the candidates always present together with something that is not in the list."""
-        total = 0.0
-        for isotope in self.isotopes:
-            table = self.table(isotope, self.always)
-            total += fit_peaks(table, self.lists[isotope], self.settings, unknown_allowed=True).log_evidence
-            for spectrum in self.spectra[isotope]:
-                grid = grid_of(spectrum, self.settings)
-                total += unknown_log_evidence(
-                    grid,
-                    self._known_columns(isotope, spectrum),
-                    resolution_ppm=self.settings.resolution_ppm(isotope),
-                    shift_range_ppm=self.settings.shift_range_ppm(isotope),
-                )
-            if self.always and self.spectra[isotope]:
-                total += self.fit(()).spectra[isotope].log_occam
-        return total
-
-    def _known_columns(self, isotope: str, spectrum: Spectrum) -> NDArray[np.float64]:
+    def known_columns(self, isotope: str, spectrum: Spectrum) -> NDArray[np.float64]:
         """Lines of the candidates always present as fitted alone, (p, m) on the fitted axis."""
         grid = grid_of(spectrum, self.settings)
         if not self.always:
@@ -247,12 +233,35 @@ class Problem:
             size = len(found.members) - len(self.always)
             prior = scale * size_weight[size] / math.comb(len(self.others), size)
             scores.append((found, found.log_evidence, found.log_evidence + math.log(prior)))
-        unknown = self.unknown_log_evidence()
-        scores.append((None, unknown, unknown + math.log(self.settings.none_prior)))
+        unknown = self._with_unknown()
+        evidence = _log_sum([value for _, value in unknown])
+        scores.append((None, evidence, evidence + math.log(self.settings.none_prior)))
         top = max(score for _, _, score in scores)
         total = sum(math.exp(score - top) for _, _, score in scores)
-        weighed = [Weighed(found, evidence, math.exp(score - top) / total) for found, evidence, score in scores]
-        return sorted(weighed, key=lambda item: -item.probability)
+        return sorted(
+            [
+                Weighed(
+                    found,
+                    value,
+                    math.exp(score - top) / total,
+                    _shares(unknown) if found is None else {},
+                )
+                for found, value, score in scores
+            ],
+            key=lambda item: -item.probability,
+        )
+
+    def _with_unknown(self) -> list[tuple[Beside, float]]:
+        """Explanations with something unlisted, with their log evidence weighted by the prior of their sizes."""
+        largest = self._largest() if not any(self.spectra.values()) else 0
+        weights = [self.settings.size_ratio**size for size in range(largest + 1)]
+        scale = 1.0 / sum(weights)
+        found = []
+        for item in beside_unknown(self, largest):
+            size = len(item.members) - len(self.always)
+            prior = scale * weights[size] / math.comb(len(self.others), size)
+            found.append((item, item.log_evidence + math.log(prior)))
+        return found
 
     def _largest(self) -> int:
         return min(self.settings.max_members, len(self.others))
@@ -282,6 +291,21 @@ class Problem:
             if max(found.log_evidence for found in layer) < best_before - 3.0:
                 break
         return [found for found in tried.values() if found.members]
+
+
+def _log_sum(values: Sequence[float]) -> float:
+    top = max(values)
+    return top + math.log(sum(math.exp(value - top) for value in values))
+
+
+def _shares(unknown: Sequence[tuple[Beside, float]]) -> dict[int, float]:
+    """Probability of each candidate to be present beside something unlisted."""
+    total = _log_sum([value for _, value in unknown])
+    shares: dict[int, float] = {}
+    for item, value in unknown:
+        for index in item.members:
+            shares[index] = shares.get(index, 0.0) + math.exp(value - total)
+    return shares
 
 
 def _fit_probability(peaks: Sequence[PeakFit], spectra: Sequence[SpectrumFit], seed: int) -> float:

@@ -37,6 +37,8 @@ class MatchSettings(Frozen):
         Probability that a fully visible line is not listed as a peak of its own.
     unexplained_rate
         Expected number of peaks per list that belong to none of the candidates present.
+    stranger_share
+        Part of the lines of an unlisted compound that may lie anywhere; the rest lie about those of the candidates.
     cq_range_mhz
         Range in which the CQ of an unknown compound may lie, MHz.
     cq_resolution_mhz, eta_model_error
@@ -73,6 +75,7 @@ class MatchSettings(Frozen):
     min_fit_probability: float = Field(default=0.01, gt=0, lt=0.5)
     missed_probability: float = Field(default=0.1, gt=0, lt=1)
     unexplained_rate: float = Field(default=0.03, gt=0, lt=1)
+    stranger_share: float = Field(default=0.1, gt=0, lt=1)
     cq_range_mhz: float = Field(default=15.0, gt=0)
     cq_resolution_mhz: float = Field(default=0.7, gt=0)
     eta_model_error: float = Field(default=0.15, gt=0)
