@@ -5,8 +5,10 @@ another peak, or is missed; peaks that no site gave come from a broad background
 allowed, from its lines. Shift offsets of the reference, site errors and CQ errors are Gaussian, so the evidence of
 one assignment is exact (sequential conditioning, as in tracking many targets at once: Bar-Shalom and Li, 1995); the sum
 runs over the best assignments, kept in a beam. A site gives at most one peak per list, and its error is the same in all
-lists. Given the offsets, sites are independent: an assignment carries the Gaussian of the two offsets, and of
-each site the mean, slope and covariance of its two errors given the offsets (Rao-Blackwellised).
+lists. Given the offsets, sites are independent (Rao-Blackwellised): an assignment carries the Gaussian of the two
+offsets o, and of each site the mean, slope and covariance of its two errors given its own offset t = a . o.
+A peak then says of the offsets only t, through a precision and a weighted residual, so that trying a site is scalar.
+Many subsets are fitted side by side, as rows of the same arrays.
 """
 
 from __future__ import annotations
@@ -33,6 +35,9 @@ UNASSIGNED = -1
 """Index of the background in place of a site."""
 
 _LOG_TWO_PI = math.log(2.0 * math.pi)
+
+_CHUNK = 128
+"""Subsets fitted side by side."""
 
 
 class PeakFit(NamedTuple):
@@ -73,15 +78,15 @@ class PeakFit(NamedTuple):
 class _Observed(NamedTuple):
     """One list against all sites; j peaks, n sites, r values per peak (missing ones padded so that they say nothing).
 
-    ``residual`` (j, n, r) at zero latents; ``offset_rows`` (j, n, r, 2) and ``site_rows`` (j, n, r, 2) are the
-    derivatives with respect to the offsets and to the site's shift and CQ errors; ``variance`` and ``merge`` (j, r)
-    are squared measuring error and squared resolution; ``log_eta``, ``eta_chi2`` (j, n) the part of eta;
-    ``width`` (j,) the number of real values; ``log_flat`` (j,) the density of a background peak.
+    ``residual`` (j, n, r) at zero latents; ``is_shift`` (j, r) 1 where a value moves with the offset; ``rows``
+    (j, n, r, 2) derivatives with respect to the site's shift and CQ errors; ``variance`` and ``merge`` (j, r)
+    squared measuring error and squared resolution; ``log_eta``, ``eta_chi2`` (j, n) the part of eta; ``width``
+    (j,) number of real values; ``log_flat`` (j,) density of a background peak.
     """
 
     residual: NDArray[np.float64]
-    offset_rows: NDArray[np.float64]
-    site_rows: NDArray[np.float64]
+    is_shift: NDArray[np.float64]
+    rows: NDArray[np.float64]
     variance: NDArray[np.float64]
     merge: NDArray[np.float64]
     log_eta: NDArray[np.float64]
@@ -90,16 +95,37 @@ class _Observed(NamedTuple):
     log_flat: NDArray[np.float64]
 
 
-class _Given(NamedTuple):
-    """A list against the sites of each assignment as it stands, given the offsets (a, j, n, ...)."""
+class _Scalars(NamedTuple):
+    """Peaks by sites as functions of the site's offset t, each (g, a, j, n) for g subsets and a assignments.
 
-    residual: NDArray[np.float64]
-    rows: NDArray[np.float64]
-    spread: NDArray[np.float64]
+    With y the residual, g its derivative and S its covariance given t: ``precision`` g S^-1 g, ``pull`` g S^-1 y,
+    ``square`` y S^-1 y, ``log_det`` of S.
+    """
+
+    precision: NDArray[np.float64]
+    pull: NDArray[np.float64]
+    square: NDArray[np.float64]
+    log_det: NDArray[np.float64]
+
+    def marginal(
+        self, mean: NDArray[np.float64], variance: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        """Squared innovation and log determinant if t ~ N(mean, variance), and the step and shrinkage of t."""
+        grown = 1.0 + self.precision * variance
+        pull = self.pull - self.precision * mean
+        square = self.square - (self.pull + pull) * mean - pull**2 * variance / grown
+        return square, self.log_det + np.log(grown), pull / grown, self.precision / grown
+
+    def at(self, *index: object) -> _Scalars:
+        """The entries at an index."""
+        return _Scalars(*(part[index] for part in self))
 
 
 class _State(NamedTuple):
-    """Gaussian of b assignments: offsets, and each site's two errors given the offsets."""
+    """Gaussian of b assignments of g subsets: offsets, and each site's two errors given its offset.
+
+    Shapes (g, b, 2), (g, b, 2, 2), (g, b, n, 2), (g, b, n, 2) and (g, b, n, 2, 2).
+    """
 
     mean: NDArray[np.float64]
     covariance: NDArray[np.float64]
@@ -107,9 +133,12 @@ class _State(NamedTuple):
     site_slope: NDArray[np.float64]
     site_covariance: NDArray[np.float64]
 
-    def rows(self, index: NDArray[np.int64]) -> _State:
-        """The assignments at ``index``."""
-        return _State(*(part[index] for part in self))
+
+class _Pending(NamedTuple):
+    """A list whose sites' errors are not yet updated, the state before it, and where each assignment grew from."""
+
+    observed: _Observed
+    root: NDArray[np.int64]
 
 
 def fit_peaks(
@@ -124,151 +153,253 @@ def fit_peaks(
     ``rivals``, one per list, is the hypothesis that something not in the list is present beside the subset: it gives
     any number of lines of its own. Without it, a peak that no site gave is an impurity's, at ``unexplained_rate``.
     """
-    beam = _Beam(table, settings)
+    beam = _Beam(table, np.arange(len(table))[None], np.ones((1, len(table)), dtype=bool), settings)
     for index, peak_list in enumerate(lists):
         beam.take(peak_list, rivals[index] if rivals is not None else None)
     return beam.result()
 
 
-class _Beam:
-    """The best assignments so far, each with its exact Gaussian posterior of the latents."""
+def peak_evidences(
+    table: SiteTable,
+    subsets: Sequence[NDArray[np.int64]],
+    lists: Sequence[PeakList],
+    settings: MatchSettings,
+    *,
+    rivals: Sequence[Rival] | None = None,
+) -> NDArray[np.float64]:
+    """Log evidence (g,) of many subsets, each given by the rows of ``table`` that it holds; as ``fit_peaks``."""
+    if not lists:
+        return np.zeros(len(subsets))
+    found = []
+    for start in range(0, len(subsets), _CHUNK):
+        part = subsets[start : start + _CHUNK]
+        width = max(len(rows) for rows in part)
+        columns, present = np.zeros((len(part), width), dtype=np.int64), np.zeros((len(part), width), dtype=bool)
+        for g, rows in enumerate(part):
+            columns[g, : len(rows)], present[g, : len(rows)] = rows, True
+        beam = _Beam(table, columns, present, settings)
+        for index, peak_list in enumerate(lists):
+            beam.take(peak_list, rivals[index] if rivals is not None else None)
+        found.append(np.logaddexp.reduce(beam.log_weight, axis=1))
+    return np.concatenate(found) if found else np.zeros(0)
 
-    def __init__(self, table: SiteTable, settings: MatchSettings) -> None:
-        n = len(table)
-        self.table, self.settings = table, settings
-        errors = np.zeros((1, n, 2, 2))
-        errors[0, :, 0, 0], errors[0, :, 1, 1] = table.delta_error**2, table.cq_error**2
+
+class _Beam:
+    """The best assignments so far, each with its exact Gaussian posterior of the latents.
+
+    Subsets g hold the sites ``columns`` (g, n) of the table where ``present``; arrays run over subsets, assignments and
+    sites. Assignments that do not exist have weight zero.
+    """
+
+    def __init__(
+        self, table: SiteTable, columns: NDArray[np.int64], present: NDArray[np.bool_], settings: MatchSettings
+    ) -> None:
+        groups, n = columns.shape
+        self.table, self.settings, self.columns, self.present = table, settings, columns, present
+        self.subset = np.arange(groups)[:, None]
+        self.offset_rows = table.offset_rows[columns]
+        a = self.offset_rows
+        self.squares = np.stack([a[..., 0] ** 2, 2.0 * a[..., 0] * a[..., 1], a[..., 1] ** 2], axis=1)
+        errors = np.zeros((groups, 1, n, 2, 2))
+        errors[:, 0, :, 0, 0] = table.delta_error[columns] ** 2
+        errors[:, 0, :, 1, 1] = table.cq_error[columns] ** 2
         self.state = _State(
-            np.zeros((1, 2)), np.eye(2)[None].copy(), np.zeros((1, n, 2)), np.zeros((1, n, 2, 2)), errors
+            np.zeros((groups, 1, 2)),
+            np.tile(np.eye(2), (groups, 1, 1, 1)),
+            np.zeros((groups, 1, n, 2)),
+            np.zeros((groups, 1, n, 2)),
+            errors,
         )
-        self.log_weight = np.zeros(1)
-        self.discrepancy = np.zeros(1)
-        self.worst = np.zeros((1, 2))
-        self.assignments = np.zeros((1, 0), dtype=np.int64)
+        self.pending: _Pending | None = None
+        self.log_weight = np.zeros((groups, 1))
+        self.discrepancy = np.zeros((groups, 1))
+        self.worst = np.zeros((groups, 1, 2))
+        self.assignments = np.zeros((groups, 1, 0), dtype=np.int64)
         self.n_data = 0
         self.missable: list[NDArray[np.float64]] = []
 
     def take(self, peak_list: PeakList, rival: Rival | None) -> None:
         """Assign the peaks of one list, then count the sites that should have shown and did not."""
-        n_sites, n_peaks = len(self.table), len(peak_list.peaks)
-        listed = listing_probability(self.table, peak_list, self.settings)
+        self._settle(np.tile(np.arange(self.log_weight.shape[1]), (len(self.columns), 1)))
+        groups, n_sites = self.columns.shape
+        listed = np.where(self.present, listing_probability(self.table, peak_list, self.settings)[self.columns], 0.0)
         log_listed = np.log(np.clip(listed, 1e-12, None))
         observed = _observe(self.table, peak_list, self.settings)
-        given = _given(observed, self.state)
+        given, near = self._given(observed)
         self.n_data += int(observed.width.sum())
         # per assignment: which one it grew from, which sites it has used, how many peaks it gave away
-        root = np.arange(len(self.log_weight))
-        used = np.zeros((len(root), n_sites), dtype=bool)
-        odd = np.zeros(len(root))
+        root = np.tile(np.arange(self.log_weight.shape[1]), (groups, 1))
+        used = np.repeat(~self.present[:, None, :], root.shape[1], axis=1)
+        odd = np.zeros(root.shape)
         log_clutter = math.log(self.settings.unexplained_rate) + observed.log_flat
         if rival is not None:
             log_clutter = math.log(rival.mean_lines / (rival.mean_lines + rival.shape)) + rival.log_density
             self.log_weight = self.log_weight - rival.shape * math.log1p(rival.mean_lines / rival.shape)
-        threshold = _thresholds(observed, given, self.state, log_listed, log_clutter)
-        for j in range(n_peaks):
+        constant = log_listed[:, None, :] + np.moveaxis(observed.log_eta[:, self.columns], 0, 1)
+        constant = constant - 0.5 * observed.residual.shape[2] * _LOG_TWO_PI
+        threshold = self._thresholds(observed, given, constant, log_clutter)
+        for j in range(len(peak_list.peaks)):
             clutter = log_clutter[j] + (np.log(rival.shape + odd) if rival is not None else 0.0)
-            everything = np.empty((len(root), n_sites + 1))
-            everything[:, n_sites] = self.log_weight + clutter
-            if n_sites:
-                rows, spread = given.rows[root, j], given.spread[root, j] + np.diag(observed.variance[j])
-                innovation, along, total = _predict(given.residual[root, j], rows, spread, self.state)
-                inverse, log_det = _inverse(total)
-                chi2 = _quadratic(innovation, inverse) + observed.eta_chi2[j]
-                gain = -0.5 * (chi2 + log_det + innovation.shape[2] * _LOG_TWO_PI) + observed.log_eta[j]
-                everything[:, :n_sites] = np.where(used, -np.inf, self.log_weight[:, None] + log_listed + gain)
-            flat = everything.ravel()
-            keep = np.argsort(-flat, kind="stable")[: self.settings.beam_width]
-            keep = keep[np.isfinite(flat[keep])]
+            everything = np.empty((*root.shape, n_sites + 1))
+            everything[..., n_sites] = self.log_weight + clutter
+            square, log_det, step, shrink = given.at(self.subset, root, j).marginal(*self._offsets())
+            square = square + observed.eta_chi2[j][self.columns][:, None, :]
+            everything[..., :n_sites] = self.log_weight[..., None] + constant[:, j, None, :] - 0.5 * (square + log_det)
+            everything[..., :n_sites][used] = -np.inf
+            flat = everything.reshape(groups, -1)
+            keep = np.argsort(-flat, axis=1, kind="stable")[:, : self.settings.beam_width]
             parent, site = np.divmod(keep, n_sites + 1)
-            chosen = np.flatnonzero(site < n_sites)
-            step = np.full(len(keep), threshold[j])
-            mean, covariance = self.state.mean[parent], self.state.covariance[parent]
-            root, used, odd = root[parent], used[parent], odd[parent] + (site == n_sites)
-            if len(chosen):
-                at = (parent[chosen], site[chosen])
-                step[chosen] = chi2[at]
-                cross = along[at]
-                gain_matrix = np.einsum("krq,krs->kqs", cross, inverse[at])
-                mean[chosen] += np.einsum("kqs,ks->kq", gain_matrix, innovation[at])
-                covariance[chosen] -= np.einsum("kqs,ksp->kqp", gain_matrix, cross)
-                used[chosen, site[chosen]] = True
+            is_site = site < n_sites
+            s = np.where(is_site, site, 0)
+            at = (self.subset, parent, s)
+            mean, covariance = self.state.mean[at[:2]], self.state.covariance[at[:2]]
+            root, odd, used = root[at[:2]], odd[at[:2]] + ~is_site, used[at[:2]]
+            discrepancy = np.repeat(threshold[:, j, None], keep.shape[1], axis=1)
+            if n_sites:
+                discrepancy = np.where(is_site, square[at], discrepancy)
+                along = (covariance * self.offset_rows[self.subset, s][..., None, :]).sum(axis=-1)
+                mean = mean + along * np.where(is_site, step[at], 0.0)[..., None]
+                shrunk = np.where(is_site, shrink[at], 0.0)[..., None, None]
+                covariance = covariance - along[..., :, None] * along[..., None, :] * shrunk
+                own = (self.subset, np.arange(keep.shape[1])[None], s)
+                used[own] |= is_site
             self.state = self.state._replace(mean=mean, covariance=covariance)
-            self.log_weight = flat[keep]
-            self._count(parent, step, int(observed.width[j]))
-            assigned = np.where(site < n_sites, site, UNASSIGNED)
-            self.assignments = np.concatenate([self.assignments[parent], assigned[:, None]], axis=1)
+            self.log_weight = np.take_along_axis(flat, keep, axis=1)
+            self._count(at[1], discrepancy, int(observed.width[j]))
+            assigned = np.where(is_site, site, UNASSIGNED)
+            self.assignments = np.concatenate([self.assignments[at[:2]], assigned[..., None]], axis=2)
         if n_sites:
-            hidden = _hiding(observed, given, root, self.state)
-            penalty = np.where(used, 0.0, np.log1p(-listed * (1.0 - hidden))).sum(axis=1)
+            hidden = self._hiding(observed, near, root)
+            penalty = np.where(used, 0.0, np.log1p(-listed[:, None, :] * (1.0 - hidden))).sum(axis=-1)
             self.log_weight = self.log_weight + penalty
             self.discrepancy = self.discrepancy - 2.0 * penalty
-            self.missable.append(np.stack([1.0 - listed, -2.0 * np.log1p(-listed)], axis=1))
+            self.missable.append(np.stack([1.0 - listed[0], -2.0 * np.log1p(-listed[0])], axis=1))
         if rival is None:
             rate = self.settings.unexplained_rate
             self.missable.append(np.array([[rate, -2.0 * math.log(rate)]]))
-        self._settle(observed, given, root)
+        self.pending = _Pending(observed, root)
+
+    def _offsets(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Mean and variance (g, b, n) of each site's offset in each assignment."""
+        p = self.state.covariance
+        mean = self.state.mean @ np.swapaxes(self.offset_rows, 1, 2)
+        return mean, np.stack([p[..., 0, 0], p[..., 0, 1], p[..., 1, 1]], axis=-1) @ self.squares
+
+    def _given(self, observed: _Observed) -> tuple[_Scalars, _Scalars]:
+        """Every peak by every site of every assignment, as measured and as seen at the resolution."""
+        rows, state = np.moveaxis(observed.rows[:, self.columns], 0, 1)[:, None], self.state
+        residual = np.moveaxis(observed.residual[:, self.columns], 0, 1)[:, None]
+        residual = residual - (rows * state.site_mean[:, :, None, :, None, :]).sum(axis=-1)
+        tilt = observed.is_shift[:, None, :] + (rows * state.site_slope[:, :, None, :, None, :]).sum(axis=-1)
+        half = rows @ state.site_covariance[:, :, None]
+        spread = half @ np.swapaxes(rows, -1, -2)
+        eye = np.eye(rows.shape[-2])
+        kernel = np.where(np.isfinite(observed.merge), observed.merge + observed.variance, 1.0)
+        measured = _scalars(residual, tilt, spread + observed.variance[:, None, :, None] * eye)
+        return measured, _scalars(residual, tilt, spread + kernel[:, None, :, None] * eye)
+
+    def _thresholds(
+        self,
+        observed: _Observed,
+        given: _Scalars,
+        constant: NDArray[np.float64],
+        log_clutter: NDArray[np.float64],
+    ) -> NDArray[np.float64]:
+        """Squared deviation (g, j) at which the likeliest site loses a peak to the background; at least the width."""
+        width = np.tile(observed.width.astype(float), (len(self.columns), 1))
+        if not self.columns.shape[1]:
+            return width
+        mean, variance = self._offsets()
+        _, log_det, _, _ = given.at(slice(None), 0).marginal(mean[:, 0, None, :], variance[:, 0, None, :])
+        height = np.where(self.present[:, None, :], constant - 0.5 * log_det, -np.inf).max(axis=2)
+        result: NDArray[np.float64] = np.maximum(width, 2.0 * (height - log_clutter))
+        return result
+
+    def _hiding(self, observed: _Observed, near: _Scalars, root: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Probability (g, b, n) that each site's line falls so near a peak of the list that it is not told from it.
+
+        A line at distance d of a peak hides with probability exp(-d^2 / 2 resolution^2); this is its mean over where
+        the line may lie. Peaks count as independent hiding places.
+        """
+        mean, variance = self._offsets()
+        square, log_det, _, _ = near.at(self.subset, root).marginal(mean[:, :, None, :], variance[:, :, None, :])
+        kernel = np.log(np.where(np.isfinite(observed.merge), observed.merge + observed.variance, 1.0)).sum(axis=1)
+        share = np.exp(np.minimum(0.5 * (kernel[:, None] - log_det - square), 0.0))
+        result: NDArray[np.float64] = 1.0 - np.prod(1.0 - share, axis=2)
+        return result
 
     def _count(self, parent: NDArray[np.int64], step: NDArray[np.float64], width: int) -> None:
         """Add a peak's discrepancy and keep the worst peak of each assignment."""
-        self.discrepancy = self.discrepancy[parent] + step
-        worst = self.worst[parent]
-        larger = step - width > worst[:, 0] - worst[:, 1]
-        self.worst = np.where(larger[:, None], np.stack([step, np.full(len(step), float(width))], 1), worst)
+        self.discrepancy = self.discrepancy[self.subset, parent] + step
+        worst = self.worst[self.subset, parent]
+        larger = step - width > worst[..., 0] - worst[..., 1]
+        self.worst = np.where(larger[..., None], np.stack([step, np.full(step.shape, float(width))], -1), worst)
 
-    def _settle(self, observed: _Observed, given: _Given, root: NDArray[np.int64]) -> None:
-        """Update the errors of the sites that were given peaks, once the list is done."""
+    def _settle(self, chosen: NDArray[np.int64]) -> None:
+        """Keep the ``chosen`` (g, c) assignments and update the errors of the sites given peaks of the last list."""
+        if self.pending is None:
+            return
+        at = (self.subset, chosen)
+        observed, root = self.pending.observed, self.pending.root[at]
         state = self.state
-        site_mean, slope = state.site_mean[root], state.site_slope[root]
-        site_covariance = state.site_covariance[root]
+        site_mean, slope = state.site_mean[self.subset, root], state.site_slope[self.subset, root]
+        errors = state.site_covariance[self.subset, root]
         n_peaks = len(observed.residual)
-        columns = self.assignments[:, self.assignments.shape[1] - n_peaks :]
+        self.assignments = self.assignments[at]
+        columns = self.assignments[..., self.assignments.shape[2] - n_peaks :]
         for j in range(n_peaks):
-            rows = np.flatnonzero(columns[:, j] != UNASSIGNED)
-            if not len(rows):
+            g, b = np.nonzero(columns[..., j] != UNASSIGNED)
+            if not len(b):
                 continue
-            s = columns[rows, j]
-            total = given.spread[root[rows], j, s] + np.diag(observed.variance[j])
-            inverse, _ = _inverse(total)
-            cross = np.einsum("kzy,kry->kzr", site_covariance[rows, s], observed.site_rows[j, s])
-            gain = np.einsum("kzr,krs->kzs", cross, inverse)
-            site_mean[rows, s] += np.einsum("kzr,kr->kz", gain, given.residual[root[rows], j, s])
-            slope[rows, s] -= np.einsum("kzr,krq->kzq", gain, given.rows[root[rows], j, s])
-            site_covariance[rows, s] -= np.einsum("kzr,kyr->kzy", gain, cross)
-        self.state = state._replace(site_mean=site_mean, site_slope=slope, site_covariance=site_covariance)
+            s = columns[g, b, j]
+            own = (g, b, s)
+            rows = observed.rows[j, self.columns[g, s]]
+            cross = np.einsum("kzy,kry->kzr", errors[own], rows)
+            total = np.einsum("krz,kzs->krs", rows, cross) + np.diag(observed.variance[j])
+            gain = np.einsum("kzr,krs->kzs", cross, _inverse(total)[0])
+            residual = observed.residual[j, self.columns[g, s]] - np.einsum("krz,kz->kr", rows, site_mean[own])
+            tilt = observed.is_shift[j] + np.einsum("krz,kz->kr", rows, slope[own])
+            site_mean[own] += np.einsum("kzr,kr->kz", gain, residual)
+            slope[own] -= np.einsum("kzr,kr->kz", gain, tilt)
+            errors[own] -= np.einsum("kzr,kyr->kzy", gain, cross)
+        self.state = _State(state.mean[at], state.covariance[at], site_mean, slope, errors)
+        self.log_weight, self.discrepancy = self.log_weight[at], self.discrepancy[at]
+        self.worst, self.pending = self.worst[at], None
 
     def result(self) -> PeakFit:
-        """Sum and posterior over the assignments kept, most probable first."""
-        order = np.argsort(-self.log_weight, kind="stable")
-        best, top = int(order[0]), float(self.log_weight[order[0]])
-        weights = np.exp(self.log_weight[order] - top)
-        mean, covariance = _latents(self.state, best)
+        """Sum and posterior over the assignments of the first subset, most probable first."""
+        order = np.argsort(-self.log_weight[0], kind="stable").astype(np.int64)
+        order = order[np.isfinite(self.log_weight[0, order])]
+        top = float(self.log_weight[0, order[0]])
+        weights = np.exp(self.log_weight[0, order] - top)
+        assignments = self.assignments[0, order]
+        self._settle(order[None, :1])
+        mean, covariance = _latents(_State(*(part[0, 0] for part in self.state)), self.table.offset_rows)
         return PeakFit(
             log_evidence=top + math.log(float(weights.sum())),
-            assignments=self.assignments[order],
+            assignments=assignments,
             weights=weights / weights.sum(),
-            discrepancy=float(self.discrepancy[best]),
+            discrepancy=float(self.discrepancy[0, 0]),
             n_data=self.n_data,
-            worst=(float(self.worst[best, 0]), int(self.worst[best, 1])),
+            worst=(float(self.worst[0, 0, 0]), int(self.worst[0, 0, 1])),
             missable=np.concatenate(self.missable) if self.missable else np.zeros((0, 2)),
             mean=mean,
             covariance=covariance,
         )
 
 
-def _latents(state: _State, best: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _latents(state: _State, offset_rows: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Joint posterior of offsets, site errors and CQ errors of one assignment: (2 + 2n,), (2 + 2n, 2 + 2n)."""
-    n = state.site_mean.shape[1]
-    offset, spread = state.mean[best], state.covariance[best]
-    # all errors, shift errors first: value = own + slope @ offsets
-    slope = np.concatenate([state.site_slope[best, :, 0], state.site_slope[best, :, 1]])
-    own = np.concatenate([state.site_mean[best, :, 0], state.site_mean[best, :, 1]])
+    n = len(state.site_mean)
+    slope = np.concatenate([state.site_slope[:, k, None] * offset_rows for k in range(2)])
+    own = np.concatenate([state.site_mean[:, k] for k in range(2)])
     linear = np.concatenate([np.eye(2), slope])
-    mean = linear @ offset + np.concatenate([np.zeros(2), own])
-    covariance = linear @ spread @ linear.T
+    mean = linear @ state.mean + np.concatenate([np.zeros(2), own])
+    covariance = linear @ state.covariance @ linear.T
     index = np.arange(n)
     for a in range(2):
         for b in range(2):
-            covariance[2 + a * n + index, 2 + b * n + index] += state.site_covariance[best, :, a, b]
+            covariance[2 + a * n + index, 2 + b * n + index] += state.site_covariance[:, a, b]
     return mean, covariance
 
 
@@ -278,8 +409,8 @@ def _observe(table: SiteTable, peak_list: PeakList, settings: MatchSettings) -> 
     has_shift = any(p.delta_iso_ppm is not None or p.position_ppm is not None for p in peak_list.peaks)
     has_cq = any(p.cq_mhz is not None for p in peak_list.peaks)
     r = int(has_shift) + int(has_cq)
-    residual = np.zeros((n_peaks, n, r))
-    offset_rows, site_rows = np.zeros((2, n_peaks, n, r, 2))
+    residual, is_shift = np.zeros((n_peaks, n, r)), np.zeros((n_peaks, r))
+    rows = np.zeros((n_peaks, n, r, 2))
     # a padded value has density 1 for every site and does not limit merging
     variance = np.full((n_peaks, r), 1.0 / (2.0 * math.pi))
     merge = np.full((n_peaks, r), np.inf)
@@ -294,16 +425,16 @@ def _observe(table: SiteTable, peak_list: PeakList, settings: MatchSettings) -> 
         elif peak.position_ppm is not None and peak.position_error_ppm is not None:
             residual[j, :, 0] = peak.position_ppm - table.delta - induced
             variance[j, 0] = peak.position_error_ppm**2
-            site_rows[j, :, 0, 1] = slope
+            rows[j, :, 0, 1] = slope
         if peak.delta_iso_ppm is not None or peak.position_ppm is not None:
-            offset_rows[j, :, 0] = table.offset_rows
-            site_rows[j, :, 0, 0] = 1.0
+            is_shift[j, 0] = 1.0
+            rows[j, :, 0, 0] = 1.0
             merge[j, 0] = resolution**2
             width[j] += 1
         if peak.cq_mhz is not None and peak.cq_error_mhz is not None:
             residual[j, :, -1] = peak.cq_mhz - table.cq
             variance[j, -1] = peak.cq_error_mhz**2
-            site_rows[j, :, -1, 1] = 1.0
+            rows[j, :, -1, 1] = 1.0
             merge[j, -1] = settings.cq_resolution_mhz**2
             width[j] += 1
         if peak.eta_q is not None and peak.eta_error is not None:
@@ -312,27 +443,14 @@ def _observe(table: SiteTable, peak_list: PeakList, settings: MatchSettings) -> 
             log_eta[j] = -0.5 * math.log(2.0 * math.pi * spread)
             width[j] += 1
     flat = np.array([log_flat_density(peak, table.isotope, settings) for peak in peak_list.peaks])
-    return _Observed(residual, offset_rows, site_rows, variance, merge, log_eta, eta_chi2, width, flat)
+    return _Observed(residual, is_shift, rows, variance, merge, log_eta, eta_chi2, width, flat)
 
 
-def _given(observed: _Observed, state: _State) -> _Given:
-    """Every peak by every site of every assignment, as linear functions of the offsets alone."""
-    rows = observed.site_rows
-    residual = observed.residual - np.einsum("jnrz,anz->ajnr", rows, state.site_mean)
-    slopes = observed.offset_rows + np.einsum("jnrz,anzq->ajnrq", rows, state.site_slope)
-    spread = np.einsum("jnrz,anzy,jnsy->ajnrs", rows, state.site_covariance, rows, optimize=True)
-    return _Given(residual, slopes, spread)
-
-
-def _predict(
-    residual: NDArray[np.float64], rows: NDArray[np.float64], spread: NDArray[np.float64], state: _State
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Innovation (b, n, r), its covariance with the offsets (b, n, r, 2), and its variance (b, n, r, r)."""
-    innovation = residual - (rows * state.mean[:, None, None, :]).sum(axis=-1)
-    p = state.covariance[:, None, None, :, :]
-    along = rows[..., :1] * p[..., 0, :] + rows[..., 1:] * p[..., 1, :]
-    total = spread + (along[..., :, None, :] * rows[..., None, :, :]).sum(axis=-1)
-    return innovation, along, total
+def _scalars(residual: NDArray[np.float64], tilt: NDArray[np.float64], total: NDArray[np.float64]) -> _Scalars:
+    inverse, log_det = _inverse(total)
+    along = (inverse * tilt[..., None, :]).sum(axis=-1)
+    square = ((inverse * residual[..., None, :]).sum(axis=-1) * residual).sum(axis=-1)
+    return _Scalars((along * tilt).sum(axis=-1), (along * residual).sum(axis=-1), square, log_det)
 
 
 def _inverse(matrix: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -345,45 +463,3 @@ def _inverse(matrix: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[
     inverse[..., 0, 0], inverse[..., 1, 1] = c / det, a / det
     inverse[..., 0, 1] = inverse[..., 1, 0] = -b / det
     return inverse, np.log(det)
-
-
-def _quadratic(vector: NDArray[np.float64], matrix: NDArray[np.float64]) -> NDArray[np.float64]:
-    result: NDArray[np.float64] = ((vector[..., :, None] * matrix).sum(axis=-2) * vector).sum(axis=-1)
-    return result
-
-
-def _thresholds(
-    observed: _Observed,
-    given: _Given,
-    state: _State,
-    log_listed: NDArray[np.float64],
-    log_clutter: NDArray[np.float64],
-) -> NDArray[np.float64]:
-    """Squared deviation (j,) at which the most likely site loses a peak to the background; at least its values' number."""
-    width = observed.width.astype(float)
-    if not len(log_listed):
-        return width
-    r = observed.residual.shape[2]
-    noise = observed.variance[:, None, :, None] * np.eye(r)
-    _, _, total = _predict(given.residual[0], given.rows[0], given.spread[0] + noise, state.rows(np.array([0])))
-    _, log_det = _inverse(total)
-    height = (log_listed - 0.5 * (log_det + r * _LOG_TWO_PI) + observed.log_eta).max(axis=1)
-    result: NDArray[np.float64] = np.maximum(width, 2.0 * (height - log_clutter))
-    return result
-
-
-def _hiding(observed: _Observed, given: _Given, root: NDArray[np.int64], state: _State) -> NDArray[np.float64]:
-    """Probability (b, n) that each site's line falls so near a peak of the list that it would not be told from it.
-
-    A line at distance d of a peak hides with probability exp(-d^2 / 2 resolution^2); this is its mean over where the line
-    may lie. Peaks count as independent hiding places.
-    """
-    shows = np.ones((len(root), given.residual.shape[2]))
-    for j in range(len(observed.residual)):
-        real = np.isfinite(observed.merge[j])
-        kernel = np.where(real, observed.merge[j] + observed.variance[j], 1.0)
-        innovation, _, spread = _predict(given.residual[root, j], given.rows[root, j], given.spread[root, j], state)
-        inverse, log_det = _inverse(spread + np.diag(kernel))
-        share = np.exp(0.5 * (np.log(kernel).sum() - log_det - _quadratic(innovation, inverse)))
-        shows *= 1.0 - np.clip(share, 0.0, 1.0)
-    return 1.0 - shows

@@ -26,20 +26,26 @@ if TYPE_CHECKING:
     from .settings import MatchSettings
 
 
+_AREA_REACH = 15.0
+"""Explanations whose lines fit worse than the best by more than this, in log evidence, are not saved by areas."""
+
+
 class MatchError(SurfshiftError):
     """Candidates, measurements and references that cannot be matched as given."""
 
 
 class SubsetFit(NamedTuple):
-    """One explanation with all its fits; ``members`` are positions in the problem's list of candidates."""
+    """One explanation with all its fits; ``members`` are positions in the problem's list of candidates.
+
+    ``populations`` is None as long as they have not been sought, and for explanations far from the best.
+    """
 
     members: tuple[int, ...]
     log_evidence: float
     tables: dict[str, SiteTable]
     peaks: dict[str, PeakFit]
     spectra: dict[str, SpectrumFit]
-    populations: PopulationFit
-    fit_probability: float
+    populations: PopulationFit | None
 
 
 class Weighed(NamedTuple):
@@ -156,25 +162,17 @@ class Problem:
     def _fit(self, members: tuple[int, ...]) -> SubsetFit:
         log_evidence = 0.0
         tables, peaks, spectra = {}, {}, {}
-        areas, amplitudes = [], []
         for isotope in self.isotopes:
             table = self.table(isotope, members)
-            shares = self.shares(table, members)
             tables[isotope] = table
             found = fit_peaks(table, self.lists[isotope], self.settings)
             log_evidence += found.log_evidence
             peaks[isotope] = found
-            start = 0
-            for peak_list in self.lists[isotope]:
-                data = area_data(table, peak_list, found, start=start, shares=shares, settings=self.settings)
-                start += len(peak_list.peaks)
-                if data:
-                    areas.append(data)
             if self.spectra[isotope]:
                 shaped = fit_spectra(
                     table,
                     self.spectra[isotope],
-                    shares,
+                    self.shares(table, members),
                     (found.mean, found.covariance),
                     settings=self.settings,
                     store=self.store,
@@ -182,22 +180,35 @@ class Problem:
                 )
                 spectra[isotope] = shaped
                 log_evidence += shaped.log_evidence
+        fit = SubsetFit(members, log_evidence, tables, peaks, spectra, None)
+        # with spectra the populations decide much of the evidence; areas alone only among explanations that are near
+        return self._with_populations(fit) if spectra else fit
+
+    def _with_populations(self, fit: SubsetFit) -> SubsetFit:
+        """The fit with its populations and their evidence."""
+        areas, amplitudes = [], []
+        for isotope, table in fit.tables.items():
+            start = 0
+            shares = self.shares(table, fit.members)
+            for peak_list in self.lists[isotope]:
+                data = area_data(
+                    table, peak_list, fit.peaks[isotope], start=start, shares=shares, settings=self.settings
+                )
+                start += len(peak_list.peaks)
+                if data:
+                    areas.append(data)
+            if isotope in fit.spectra:
                 amplitudes += [
                     estimate
-                    for spectrum, estimate in zip(self.spectra[isotope], shaped.amplitudes, strict=True)
+                    for spectrum, estimate in zip(self.spectra[isotope], fit.spectra[isotope].amplitudes, strict=True)
                     if not spectrum.experiment.is_surface_selective
                 ]
-        populations = fit_populations(len(members), areas, amplitudes, self.settings)
-        log_evidence += populations.log_evidence
-        return SubsetFit(
-            members,
-            log_evidence,
-            tables,
-            peaks,
-            spectra,
-            populations,
-            _fit_probability(list(peaks.values()), list(spectra.values()), self.settings.seed),
-        )
+        populations = fit_populations(len(fit.members), areas, amplitudes, self.settings)
+        return fit._replace(log_evidence=fit.log_evidence + populations.log_evidence, populations=populations)
+
+    def fit_probability(self, fit: SubsetFit) -> float:
+        """Posterior predictive p-value of an explanation."""
+        return _fit_probability(list(fit.peaks.values()), list(fit.spectra.values()), self.settings.seed)
 
     def known_columns(self, isotope: str, spectrum: Spectrum) -> NDArray[np.float64]:
         """Lines of the candidates always present as fitted alone, (p, m) on the fitted axis."""
@@ -225,6 +236,13 @@ class Problem:
     def weigh(self) -> list[Weighed]:
         """All explanations tried, most probable first, with posterior probabilities that sum to 1."""
         fits = self._search()
+        best = max(found.log_evidence for found in fits)
+        fits = [
+            self._with_populations(found)
+            if found.populations is None and found.log_evidence > best - _AREA_REACH
+            else found
+            for found in fits
+        ]
         sizes = range(0 if self.always else 1, self._largest() + 1)
         size_weight = {size: self.settings.size_ratio**size for size in sizes}
         scale = (1.0 - self.settings.none_prior) / sum(size_weight.values())

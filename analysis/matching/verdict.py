@@ -58,7 +58,7 @@ def assignment_of(problem: Problem, weighed: list[Weighed]) -> Assignment:
         unexplained=background + leftover,
         curves=curves,
         offsets_ppm=_offsets(best.fit),
-        fit_probability=best.fit.fit_probability,
+        fit_probability=problem.fit_probability(best.fit),
         warnings=tuple(problem.warnings),
     )
 
@@ -75,15 +75,16 @@ def _phrase(problem: Problem, fit: SubsetFit) -> str:
 
 def _verdict(problem: Problem, weighed: list[Weighed], best: SubsetFit) -> tuple[Verdict, tuple[str, ...], float, str]:
     settings = problem.settings
+    fit_probability = problem.fit_probability(best)
     known = " and ".join(problem.names[problem.ids[i]] for i in problem.always)
     beside = f"Besides {known}, which is always present: " if known else ""
-    if best.fit_probability < settings.min_fit_probability:
+    if fit_probability < settings.min_fit_probability:
         return (
             Verdict.NONE,
             (),
-            1.0 - best.fit_probability,
+            1.0 - fit_probability,
             f"{beside}None of these. The best explanation, {_phrase(problem, best)}, does not fit: data as far from it "
-            f"would arise with p = {best.fit_probability:.2g} only. Add candidates or check the referencing.",
+            f"would arise with p = {fit_probability:.2g} only. Add candidates or check the referencing.",
         )
     whole = [item for item in weighed if item.fit is not None and _worst_list(problem, item.fit)[1] <= _MAX_ODD_SHARE]
     p_none = 1.0 - sum(item.probability for item in whole)
@@ -108,8 +109,9 @@ def _verdict(problem: Problem, weighed: list[Weighed], best: SubsetFit) -> tuple
             f"{beside}None of these (probability {p_none:.2f}).{partial}{rest} Add candidates.",
         )
     best = next(item.fit for item in whole if item.fit is not None)
+    fit_probability = problem.fit_probability(best)
     p_best = whole[0].probability
-    fits = f"the measured values agree with it (p = {best.fit_probability:.2g})"
+    fits = f"the measured values agree with it (p = {fit_probability:.2g})"
     if p_best > settings.identified_probability:
         return (
             Verdict.IDENTIFIED,
@@ -172,7 +174,11 @@ def _populations(problem: Problem, weighed: list[Weighed]) -> tuple[Population, 
         values, weights, present = [], [], 0.0
         for fit, probability in kept:
             share = probability / total
-            if index in fit.members:
+            if index in fit.members and fit.populations is None:
+                present += probability
+                values.append(np.full(1, 1.0 / len(fit.members)))
+                weights.append(np.array([share]))
+            elif index in fit.members and fit.populations is not None:
                 column = fit.members.index(index)
                 present += probability
                 values.append(fit.populations.samples[:, column])
