@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from .sites import SiteTable
 
 
-_MAX_ASSIGNMENTS = 6
-_MIN_ASSIGNMENT = 0.02
+_MAX_ASSIGNMENTS = 4
+_MIN_ASSIGNMENT = 0.05
 
 
 class AreaData(NamedTuple):

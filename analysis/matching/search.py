@@ -14,6 +14,7 @@ from ..vocabulary import PeakList, Spectrum
 from .beside import Beside, beside_unknown
 from .peaks import PeakFit, fit_peaks
 from .populations import PopulationFit, area_data, fit_populations
+from .screen import Screen
 from .sites import SiteTable, site_table
 from .spectra import ShapeStore, SpectrumFit, curve_parts, fit_spectra, grid_of
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from .settings import MatchSettings
 
 
-_AREA_REACH = 15.0
+_AREA_REACH = 8.0
 """Explanations whose lines fit worse than the best by more than this, in log evidence, are not saved by areas."""
 
 
@@ -107,6 +108,7 @@ class Problem:
             sum(site.multiplicity for site in self.sites[key] if site.isotope in self.isotopes) for key in self.ids
         ]
         self._atoms = [max(1, count) for count in atoms]
+        self.screen = Screen(self)
 
     def _check(self, measurements: Sequence[Measurement]) -> None:
         if not self.ids:
@@ -275,7 +277,7 @@ class Problem:
         weights = [self.settings.size_ratio**size for size in range(largest + 1)]
         scale = 1.0 / sum(weights)
         found = []
-        for item in beside_unknown(self, largest):
+        for item in beside_unknown(self, self.screen, largest):
             size = len(item.members) - len(self.always)
             prior = scale * weights[size] / math.comb(len(self.others), size)
             found.append((item, item.log_evidence + math.log(prior)))
@@ -286,13 +288,17 @@ class Problem:
 
     def _search(self) -> list[SubsetFit]:
         """Fits of subsets: small ones all, larger ones grown from the best of one candidate fewer."""
+        if not any(self.spectra.values()):
+            evidence = self.screen.search(self._largest(), beside_unknown=False)
+            reach = max(evidence.values()) - _AREA_REACH
+            near = [m for m, value in evidence.items() if value > reach and m]
+            return [self.fit(i for i in m if i not in self.always) for m in near]
         layer = [self.fit(())] if self.always else [self.fit((i,)) for i in self.others]
         tried = {found.members: found for found in layer}
         start = 0 if self.always else 1
-        has_spectra = any(self.spectra.values())
         is_small = len(self.others) <= self.settings.exhaustive_candidates
         for size in range(start + 1, self._largest() + 1):
-            if is_small and (size == 1 or (size == 2 and not has_spectra)):
+            if is_small and size == 1:
                 extras: Iterable[tuple[int, ...]] = itertools.combinations(self.others, size)
             else:
                 parents = sorted(layer, key=lambda found: -found.log_evidence)[: self.settings.growth_width]

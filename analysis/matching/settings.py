@@ -90,7 +90,7 @@ class MatchSettings(Frozen):
     exhaustive_candidates: int = Field(default=12, ge=1)
     beam_width: int = Field(default=24, ge=1)
     growth_width: int = Field(default=5, ge=1)
-    n_population_samples: int = Field(default=2000, ge=200)
+    n_population_samples: int = Field(default=600, ge=200)
     seed: int = 0
 
     @model_validator(mode="after")
