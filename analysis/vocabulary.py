@@ -80,7 +80,10 @@ class SiteTensors(Frozen):
 
 
 class ReferenceCompound(Frozen):
-    """One computed compound with its published shift, as used in a reference fit."""
+    """One computed compound with its published shift, as used in a reference fit.
+
+    ``environment`` names what the site is bonded to, for example ``AlO4``; empty if not known.
+    """
 
     name: str
     sigma_iso_ppm: float
@@ -88,6 +91,7 @@ class ReferenceCompound(Frozen):
     delta_error_ppm: float
     source: str
     grade: Grade
+    environment: str = ""
 
 
 class Reference(Frozen):
@@ -100,7 +104,9 @@ class Reference(Frozen):
     sigma_mean_ppm
         Mean shielding of the fitted compounds, where slope and shift are least correlated.
     site_error_ppm
-        Standard deviation of a single site about the line (the DFT error of a site).
+        Standard deviation of a single site about the line (the DFT error of a site), over all environments.
+    environment_errors_ppm
+        The same for sites of one environment (``AlO4``), where compounds of that environment were fitted.
     cq_error_fraction
         Relative standard deviation of a computed CQ.
     """
@@ -112,16 +118,22 @@ class Reference(Frozen):
     covariance: tuple[tuple[float, float], tuple[float, float]]
     sigma_mean_ppm: float
     site_error_ppm: float = Field(gt=0)
+    environment_errors_ppm: dict[str, float] = Field(default_factory=dict)
     cq_error_fraction: float = Field(default=0.1, gt=0)
     compounds: tuple[ReferenceCompound, ...]
     note: str = ""
+
+    def error_of(self, environment: str) -> float:
+        """Standard deviation of a site in an environment, ppm; that over all environments where it has no own."""
+        return self.environment_errors_ppm.get(environment, self.site_error_ppm)
 
 
 class PredictedSite(Frozen):
     """What one symmetry-distinct site of a candidate should show.
 
     ``delta_error_ppm`` is the error of this site alone (the reference's own covariance is shared by
-    all sites of the isotope and stays in the ``Reference``). ``zeta_csa_ppm`` and ``eta_csa`` follow
+    all sites of the isotope and stays in the ``Reference``). ``environment`` names what the site is bonded to, for
+    example ``AlO4``. ``zeta_csa_ppm`` and ``eta_csa`` follow
     Haeberlen on the shift scale. ``distance_to_h_ang`` is None without hydrogen in the candidate.
     """
 
@@ -139,6 +151,7 @@ class PredictedSite(Frozen):
     cq_error_mhz: float = Field(ge=0)
     eta_q: float = Field(ge=0, le=1)
     distance_to_h_ang: float | None = None
+    environment: str = ""
 
     @property
     def multiplicity(self) -> int:
