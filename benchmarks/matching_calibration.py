@@ -133,6 +133,8 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--dft-error", type=float, default=1.0, help="size of the true errors, in those that are assumed")
+    parser.add_argument("--missing-share", type=float, default=0.2, help="share of samples with a candidate left out")
+    parser.add_argument("--largest", type=int, default=4, help="most candidates in a sample")
     parser.add_argument("--records", type=Path, help="append records to this file")
     parser.add_argument("--magnetstein", action="store_true", help="also run magnetstein (needs it and pulp < 3)")
     parser.add_argument("--summarise", type=Path, nargs="+", help="only print the tables of these records")
@@ -143,7 +145,10 @@ def main() -> None:
     rng = np.random.default_rng(given.seed)
     records = []
     for _ in range(given.samples):
-        found = record(samples.draw(rng, dft_error=given.dft_error), with_magnetstein=given.magnetstein)
+        sample = samples.draw(
+            rng, largest=given.largest, missing_share=given.missing_share, dft_error=given.dft_error
+        )
+        found = record(sample, with_magnetstein=given.magnetstein)
         records.append(found)
         if given.records:
             with given.records.open("a", encoding="utf-8") as stream:

@@ -254,7 +254,8 @@ class Problem:
             prior = scale * size_weight[size] / math.comb(len(self.others), size)
             scores.append((found, found.log_evidence, found.log_evidence + math.log(prior)))
         unknown = self._with_unknown()
-        evidence = _log_sum([value for _, value in unknown])
+        # areas tell explanations apart; of something unlisted they say nothing for or against
+        evidence = _log_sum([value for _, value in unknown]) + _area_evidence(scores)
         scores.append((None, evidence, evidence + math.log(self.settings.none_prior)))
         top = max(score for _, _, score in scores)
         total = sum(math.exp(score - top) for _, _, score in scores)
@@ -320,6 +321,17 @@ class Problem:
 def _log_sum(values: Sequence[float]) -> float:
     top = max(values)
     return top + math.log(sum(math.exp(value - top) for value in values))
+
+
+def _area_evidence(scores: Sequence[tuple[SubsetFit | None, float, float]]) -> float:
+    """Log evidence that areas add to the explanations by candidates, averaged over their posterior; spectra have none."""
+    top = max(score for _, _, score in scores)
+    weights = [math.exp(score - top) for _, _, score in scores]
+    gains = [
+        fit.populations.log_evidence if fit is not None and fit.populations is not None and not fit.spectra else 0.0
+        for fit, _, _ in scores
+    ]
+    return sum(w * g for w, g in zip(weights, gains, strict=True)) / sum(weights)
 
 
 def _shares(unknown: Sequence[tuple[Beside, float]]) -> dict[int, float]:

@@ -31,6 +31,8 @@ class MatchSettings(Frozen):
         Prior probability of an explanation with one more candidate, relative to one fewer.
     identified_probability
         Posterior probability above which one explanation counts as found.
+    group_probability
+        Posterior probability, among explanations by candidates, that a group named together holds.
     min_fit_probability
         Posterior predictive p-value below which even the best explanation is refused.
     missed_probability
@@ -70,9 +72,10 @@ class MatchSettings(Frozen):
     max_members: int = Field(default=3, ge=1)
     always_present: tuple[str, ...] = ()
     none_prior: float = Field(default=0.2, gt=0, lt=1)
-    size_ratio: float = Field(default=0.2, gt=0, le=1)
+    size_ratio: float = Field(default=0.5, gt=0, le=1)
     identified_probability: float = Field(default=0.9, gt=0.5, lt=1)
-    min_fit_probability: float = Field(default=0.01, gt=0, lt=0.5)
+    group_probability: float = Field(default=0.97, gt=0.5, lt=1)
+    min_fit_probability: float = Field(default=0.15, gt=0, lt=0.5)
     missed_probability: float = Field(default=0.1, gt=0, lt=1)
     unexplained_rate: float = Field(default=0.03, gt=0, lt=1)
     stranger_share: float = Field(default=0.1, gt=0, lt=1)

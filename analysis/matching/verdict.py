@@ -120,7 +120,7 @@ def _verdict(problem: Problem, weighed: list[Weighed], best: SubsetFit) -> tuple
             f"{beside}{_phrase(problem, best)} is identified (probability {p_best:.2f}); {fits}.",
         )
     credible: list[Weighed] = []
-    reached, wanted = 0.0, settings.identified_probability * (1.0 - p_none)
+    reached, wanted = 0.0, settings.group_probability * (1.0 - p_none)
     for item in whole:
         if reached < wanted:
             credible.append(item)
