@@ -330,6 +330,30 @@ class Assignment(Frozen):
     warnings: tuple[str, ...] = ()
 
 
+class Sensitivity(Frozen):
+    """The verdict after one change: a measurement left out, or a reference moved."""
+
+    change: str
+    verdict: Verdict
+    members: tuple[str, ...]
+    probability: float = Field(ge=0, le=1)
+    fit_probability: float = Field(ge=0, le=1)
+
+
+class ExperimentGain(Frozen):
+    """What a further experiment is expected to say about which explanation is true.
+
+    ``gain_bits`` is the expected fall of the entropy of the explanations, ``entropy_bits`` that entropy now.
+    """
+
+    name: str
+    isotope: str
+    field_tesla: float = Field(gt=0)
+    experiment: Experiment
+    gain_bits: float
+    entropy_bits: float = Field(ge=0)
+
+
 class Relaxation(Frozen):
     """A relaxed candidate with how it got there.
 

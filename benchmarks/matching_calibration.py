@@ -4,8 +4,8 @@
     python benchmarks/matching_calibration.py --summarise calibration.jsonl
 
 A sample is a mixture of one to four of eight candidates with 31P, 27Al and 1H lines (matching_samples.py), with an
-offset drawn from the reference's covariance, site errors, CQ errors, noise, lines that merge or are missed, and areas. In
-a fifth of the samples one true candidate is left out of the list. ``--dft-error 0`` is the other world, in which the
+offset drawn from the reference's covariance, site errors, CQ errors, noise, lines that merge or are missed, and areas.
+In a fifth of the samples one true candidate is left out of the list. ``--dft-error 0`` is the other world, in which the
 predictions are exact but the fit does not know it. Records are written one per line as they come, so that a run can be
 stopped and several runs (``--seed``) put together.
 """
@@ -120,11 +120,17 @@ def summarise(records: list[dict[str, Any]]) -> None:
         outside = [(r, f) for r, f in pairs if r["missing"] is not None and r["distance"] > FAR]
         named = np.mean([set(r["truth"]) <= set(f["named"]) for r, f in inside])
         size = np.mean([len(f["named"]) for _, f in inside])
-        error = [abs(f["populations"].get(k, 0.0) - v) for r, f in inside if "populations" in f for k, v in r["truth"].items()]
+        error = [
+            abs(f["populations"].get(k, 0.0) - v)
+            for r, f in inside
+            if "populations" in f
+            for k, v in r["truth"].items()
+        ]
         # the alarm goes off above the 95th percentile of the samples without a missing candidate: 5 % false alarms
         level = np.quantile([f["misfit"] for _, f in inside], 0.95)
         found = np.mean([f["misfit"] > level for _, f in outside]) if outside else float("nan")
-        print(f"| {name} | {named:.1%} | {size:.1f} | {f'{np.mean(error):.3f}' if error else ''} | 5 % (set so) | {found:.1%} |")
+        off = f"{np.mean(error):.3f}" if error else ""
+        print(f"| {name} | {named:.1%} | {size:.1f} | {off} | 5 % (set so) | {found:.1%} |")
 
 
 def main() -> None:
@@ -132,7 +138,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--samples", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--dft-error", type=float, default=1.0, help="size of the true errors, in those that are assumed")
+    parser.add_argument(
+        "--dft-error", type=float, default=1.0, help="size of the true errors, in those that are assumed"
+    )
     parser.add_argument("--missing-share", type=float, default=0.2, help="share of samples with a candidate left out")
     parser.add_argument("--largest", type=int, default=4, help="most candidates in a sample")
     parser.add_argument("--records", type=Path, help="append records to this file")
@@ -145,9 +153,7 @@ def main() -> None:
     rng = np.random.default_rng(given.seed)
     records = []
     for _ in range(given.samples):
-        sample = samples.draw(
-            rng, largest=given.largest, missing_share=given.missing_share, dft_error=given.dft_error
-        )
+        sample = samples.draw(rng, largest=given.largest, missing_share=given.missing_share, dft_error=given.dft_error)
         found = record(sample, with_magnetstein=given.magnetstein)
         records.append(found)
         if given.records:

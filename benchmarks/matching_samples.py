@@ -1,7 +1,7 @@
 """Simulated samples with known truth: candidate lists like those of an AlPO4 study, and what would be measured.
 
-Site types and their spreads follow the demo's candidates (README.md beside this file): bulk-like aluminium near 44.5 ppm
-and 4.1 MHz, strained or hydroxylated aluminium with couplings up to 13 MHz, five- and six-coordinated aluminium where
+Site types and their spreads follow the demo's candidates (README.md beside this file): bulk-like aluminium near
+44.5 ppm and 4.1 MHz, strained or hydroxylated aluminium with couplings up to 13 MHz, five- and six-coordinated aluminium where
 water adds, phosphate near -25 ppm in the bulk and up to 20 ppm higher at P-OH, hydrogen of Al-OH, P-OH and water.
 """
 
@@ -214,7 +214,7 @@ def draw(
     return Sample(dict(zip(names, populations.tolist(), strict=True)), library, lists, everything, missing)
 
 
-def distance(sites: Sites, others: list[Sites]) -> float:
+def distance(sites: Sites, others: list[Sites], *, references: dict[str, Reference] = REFERENCES) -> float:
     """How far the lines of one candidate lie from those that others together could give, in units of the DFT error.
 
     Root mean square, over the values of the lines that would be listed, of the difference to the line given by
@@ -224,7 +224,7 @@ def distance(sites: Sites, others: list[Sites]) -> float:
     from scipy.optimize import linear_sum_assignment
 
     squares, count = 0.0, 0
-    for isotope, ref in REFERENCES.items():
+    for isotope, ref in references.items():
         mine = site_table(isotope, [sites], ref)
         theirs = site_table(isotope, others, ref)
         if not len(mine):

@@ -1,7 +1,7 @@
 """What other ways of comparing computed with measured lines say of the same samples.
 
-Each gets help that it would not have in practice: the number of true candidates (nearest-peak and DP4-style), and an alarm
-level for "none of these" that is set afterwards to 5 % false alarms on the very samples.
+Each gets help that it would not have in practice: the number of true candidates (nearest-peak and DP4-style), and
+an alarm level for "none of these" that is set afterwards to 5 % false alarms on the very samples.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def nearest_peak(sample: Sample) -> dict[str, Any]:
 
 
 def dp4_style(sample: Sample) -> dict[str, Any]:
-    """Products of Student tail probabilities of all lines (after Smith and Goodman 2010, their 11.38 degrees of freedom).
+    """Products of Student tail probabilities of all lines, as in DP4 (its 11.38 degrees of freedom are recalled).
 
     Names the candidates that together hold 95 % of the probability, and at least as many as there are.
     """
@@ -73,7 +73,7 @@ def dp4_style(sample: Sample) -> dict[str, Any]:
 def magnetstein(sample: Sample) -> dict[str, Any]:
     """Wasserstein proportions of the candidates' stick spectra (all nuclei on one axis, far apart)."""
     import pulp
-    from masserstein import NMRSpectrum, estimate_proportions
+    from magnetstein import NMRSpectrum, estimate_proportions
 
     names = list(sample.library)
     isotopes = [peak_list.isotope for peak_list in sample.lists]
@@ -81,7 +81,9 @@ def magnetstein(sample: Sample) -> dict[str, Any]:
     spectra = []
     for name in names:
         sticks = [
-            (start[s.isotope] + s.delta_iso_ppm, float(s.multiplicity)) for s in sample.library[name] if s.isotope in start
+            (start[s.isotope] + s.delta_iso_ppm, float(s.multiplicity))
+            for s in sample.library[name]
+            if s.isotope in start
         ]
         spectra.append(NMRSpectrum(confs=sticks or [(-1000.0, 1.0)], protons=1, label=name))
     measured = NMRSpectrum(
@@ -95,7 +97,13 @@ def magnetstein(sample: Sample) -> dict[str, Any]:
         spectrum.trim_negative_intensities()
         spectrum.normalize()
     answer = estimate_proportions(
-        measured, spectra, MTD=5.0, MTD_th=5.0, solver=pulp.PULP_CBC_CMD(msg=False), verbose=False
+        measured,
+        spectra,
+        MTD=5.0,
+        MTD_th=5.0,
+        solver=pulp.PULP_CBC_CMD(msg=False),
+        what_to_compare="area",
+        verbose=False,
     )
     proportions = dict(zip(names, np.asarray(answer["proportions"], dtype=float).tolist(), strict=True))
     total = sum(proportions.values()) or 1.0

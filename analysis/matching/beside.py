@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from .screen import Screen
     from .search import Problem
 
+
 class Beside(NamedTuple):
     """Candidates (positions in the problem's list) beside something unlisted, and the log evidence of that."""
 

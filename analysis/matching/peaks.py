@@ -211,6 +211,10 @@ class _Beam:
             errors,
         )
         self.pending: _Pending | None = None
+        # in the list at hand: which assignment each grew from, which sites it has used, how many peaks it gave away
+        self.root = np.zeros((groups, 1), dtype=np.int64)
+        self.used = ~present[:, None, :]
+        self.odd = np.zeros((groups, 1))
         self.log_weight = np.zeros((groups, 1))
         self.discrepancy = np.zeros((groups, 1))
         self.worst = np.zeros((groups, 1, 2))
@@ -227,10 +231,9 @@ class _Beam:
         observed = _observe(self.table, peak_list, self.settings)
         given, near = self._given(observed)
         self.n_data += int(observed.width.sum())
-        # per assignment: which one it grew from, which sites it has used, how many peaks it gave away
-        root = np.tile(np.arange(self.log_weight.shape[1]), (groups, 1))
-        used = np.repeat(~self.present[:, None, :], root.shape[1], axis=1)
-        odd = np.zeros(root.shape)
+        self.root = np.tile(np.arange(self.log_weight.shape[1]), (groups, 1))
+        self.used = np.repeat(~self.present[:, None, :], self.root.shape[1], axis=1)
+        self.odd = np.zeros(self.root.shape)
         log_clutter = math.log(self.settings.unexplained_rate) + observed.log_flat
         if rival is not None:
             log_clutter = math.log(rival.mean_lines / (rival.mean_lines + rival.shape)) + rival.log_density
@@ -239,45 +242,59 @@ class _Beam:
         constant = constant - 0.5 * observed.residual.shape[2] * _LOG_TWO_PI
         threshold = self._thresholds(observed, given, constant, log_clutter)
         for j in range(len(peak_list.peaks)):
-            clutter = log_clutter[j] + (np.log(rival.shape + odd) if rival is not None else 0.0)
-            everything = np.empty((*root.shape, n_sites + 1))
-            everything[..., n_sites] = self.log_weight + clutter
-            square, log_det, step, shrink = given.at(self.subset, root, j).marginal(*self._offsets())
+            clutter = log_clutter[j] + (np.log(rival.shape + self.odd) if rival is not None else 0.0)
+            square, log_det, step, shrink = given.at(self.subset, self.root, j).marginal(*self._offsets())
             square = square + observed.eta_chi2[j][self.columns][:, None, :]
-            everything[..., :n_sites] = self.log_weight[..., None] + constant[:, j, None, :] - 0.5 * (square + log_det)
-            everything[..., :n_sites][used] = -np.inf
-            flat = everything.reshape(groups, -1)
-            keep = np.argsort(-flat, axis=1, kind="stable")[:, : self.settings.beam_width]
-            parent, site = np.divmod(keep, n_sites + 1)
-            is_site = site < n_sites
-            s = np.where(is_site, site, 0)
-            at = (self.subset, parent, s)
-            mean, covariance = self.state.mean[at[:2]], self.state.covariance[at[:2]]
-            root, odd, used = root[at[:2]], odd[at[:2]] + ~is_site, used[at[:2]]
-            discrepancy = np.repeat(threshold[:, j, None], keep.shape[1], axis=1)
-            if n_sites:
-                discrepancy = np.where(is_site, square[at], discrepancy)
-                along = (covariance * self.offset_rows[self.subset, s][..., None, :]).sum(axis=-1)
-                mean = mean + along * np.where(is_site, step[at], 0.0)[..., None]
-                shrunk = np.where(is_site, shrink[at], 0.0)[..., None, None]
-                covariance = covariance - along[..., :, None] * along[..., None, :] * shrunk
-                own = (self.subset, np.arange(keep.shape[1])[None], s)
-                used[own] |= is_site
-            self.state = self.state._replace(mean=mean, covariance=covariance)
-            self.log_weight = np.take_along_axis(flat, keep, axis=1)
-            self._count(at[1], discrepancy, int(observed.width[j]))
-            assigned = np.where(is_site, site, UNASSIGNED)
-            self.assignments = np.concatenate([self.assignments[at[:2]], assigned[..., None]], axis=2)
+            score = self.log_weight[..., None] + constant[:, j, None, :] - 0.5 * (square + log_det)
+            score[self.used] = -np.inf
+            everything = np.concatenate([score, (self.log_weight + clutter)[..., None]], axis=2)
+            self._extend(everything, (square, step, shrink), threshold[:, j], int(observed.width[j]))
         if n_sites:
-            hidden = self._hiding(observed, near, root)
-            penalty = np.where(used, 0.0, np.log1p(-listed[:, None, :] * (1.0 - hidden))).sum(axis=-1)
+            hidden = self._hiding(observed, near, self.root)
+            penalty = np.where(self.used, 0.0, np.log1p(-listed[:, None, :] * (1.0 - hidden))).sum(axis=-1)
             self.log_weight = self.log_weight + penalty
             self.discrepancy = self.discrepancy - 2.0 * penalty
             self.missable.append(np.stack([1.0 - listed[0], -2.0 * np.log1p(-listed[0])], axis=1))
         if rival is None:
             rate = self.settings.unexplained_rate
             self.missable.append(np.array([[rate, -2.0 * math.log(rate)]]))
-        self.pending = _Pending(observed, root)
+        self.pending = _Pending(observed, self.root)
+
+    def _extend(
+        self,
+        everything: NDArray[np.float64],
+        update: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]],
+        threshold: NDArray[np.float64],
+        width: int,
+    ) -> None:
+        """Extend every assignment by every site and, in the last column, by the background; keep the best.
+
+        ``everything`` (g, b, n + 1) is the log weight of each extension; ``update`` the squared innovation, the step
+        and the shrinkage of the offset for each site.
+        """
+        groups, _, n_columns = everything.shape
+        flat = everything.reshape(groups, -1)
+        keep = np.argsort(-flat, axis=1, kind="stable")[:, : self.settings.beam_width]
+        parent, site = np.divmod(keep, n_columns)
+        is_site = site < n_columns - 1
+        s = np.where(is_site, site, 0)
+        grown, at = (self.subset, parent), (self.subset, parent, s)
+        mean, covariance = self.state.mean[grown], self.state.covariance[grown]
+        self.root, self.odd, self.used = self.root[grown], self.odd[grown] + ~is_site, self.used[grown]
+        discrepancy = np.repeat(threshold[:, None], keep.shape[1], axis=1)
+        if n_columns > 1:
+            square, step, shrink = update
+            discrepancy = np.where(is_site, square[at], discrepancy)
+            along = (covariance * self.offset_rows[self.subset, s][..., None, :]).sum(axis=-1)
+            mean = mean + along * np.where(is_site, step[at], 0.0)[..., None]
+            shrunk = np.where(is_site, shrink[at], 0.0)[..., None, None]
+            covariance = covariance - along[..., :, None] * along[..., None, :] * shrunk
+            self.used[self.subset, np.arange(keep.shape[1])[None], s] |= is_site
+        self.state = self.state._replace(mean=mean, covariance=covariance)
+        self.log_weight = np.take_along_axis(flat, keep, axis=1)
+        self._count(parent, discrepancy, width)
+        assigned = np.where(is_site, site, UNASSIGNED)
+        self.assignments = np.concatenate([self.assignments[grown], assigned[..., None]], axis=2)
 
     def _offsets(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Mean and variance (g, b, n) of each site's offset in each assignment."""

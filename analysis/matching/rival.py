@@ -17,8 +17,6 @@ import numpy as np
 from .sites import listing_probability, second_order_shifts
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
     from ..vocabulary import Peak, PeakList
@@ -134,5 +132,3 @@ def _log_kernel(
 def _log_normal(difference: NDArray[np.float64], variance: NDArray[np.float64]) -> NDArray[np.float64]:
     result: NDArray[np.float64] = -0.5 * (difference**2 / variance + np.log(2.0 * math.pi * variance))
     return result
-
-

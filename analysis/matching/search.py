@@ -324,7 +324,7 @@ def _log_sum(values: Sequence[float]) -> float:
 
 
 def _area_evidence(scores: Sequence[tuple[SubsetFit | None, float, float]]) -> float:
-    """Log evidence that areas add to the explanations by candidates, averaged over their posterior; spectra have none."""
+    """Log evidence that areas add to explanations by candidates, averaged over their posterior; spectra add none."""
     top = max(score for _, _, score in scores)
     weights = [math.exp(score - top) for _, _, score in scores]
     gains = [
