@@ -1,8 +1,9 @@
 """Simulated samples with known truth: candidate lists like those of an AlPO4 study, and what would be measured.
 
 Site types and their spreads follow the demo's candidates (README.md beside this file): bulk-like aluminium near
-44.5 ppm and 4.1 MHz, strained or hydroxylated aluminium with couplings up to 13 MHz, five- and six-coordinated aluminium where
-water adds, phosphate near -25 ppm in the bulk and up to 20 ppm higher at P-OH, hydrogen of Al-OH, P-OH and water.
+44.5 ppm and 4.1 MHz, strained or hydroxylated aluminium with couplings up to 13 MHz, five- and six-coordinated
+aluminium where water adds, phosphate near -25 ppm in the bulk and up to 20 ppm higher at P-OH, hydrogen of Al-OH, P-OH
+and water.
 """
 
 from __future__ import annotations

@@ -31,6 +31,8 @@ class MatchSettings(Frozen):
         Prior probability of an explanation with one more candidate, relative to one fewer.
     identified_probability
         Posterior probability above which one explanation counts as found.
+    none_probability
+        Posterior probability of something unlisted from which the verdict is "none of these".
     group_probability
         Posterior probability, among explanations by candidates, that a group named together holds.
     min_fit_probability
@@ -73,9 +75,10 @@ class MatchSettings(Frozen):
     always_present: tuple[str, ...] = ()
     none_prior: float = Field(default=0.2, gt=0, lt=1)
     size_ratio: float = Field(default=0.5, gt=0, le=1)
-    identified_probability: float = Field(default=0.9, gt=0.5, lt=1)
+    identified_probability: float = Field(default=0.95, gt=0.5, lt=1)
+    none_probability: float = Field(default=0.25, gt=0, lt=1)
     group_probability: float = Field(default=0.97, gt=0.5, lt=1)
-    min_fit_probability: float = Field(default=0.15, gt=0, lt=0.5)
+    min_fit_probability: float = Field(default=0.01, gt=0, lt=0.5)
     missed_probability: float = Field(default=0.1, gt=0, lt=1)
     unexplained_rate: float = Field(default=0.03, gt=0, lt=1)
     stranger_share: float = Field(default=0.1, gt=0, lt=1)

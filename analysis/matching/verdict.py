@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 _MIN_WEIGHT = 1e-3
 _MAX_SUBSETS = 30
 _MAX_ODD_SHARE = 0.5
+_MIN_BESIDE = 0.5
 
 
 def assignment_of(problem: Problem, weighed: list[Weighed]) -> Assignment:
@@ -88,7 +89,7 @@ def _verdict(problem: Problem, weighed: list[Weighed], best: SubsetFit) -> tuple
         )
     whole = [item for item in weighed if item.fit is not None and _worst_list(problem, item.fit)[1] <= _MAX_ODD_SHARE]
     p_none = 1.0 - sum(item.probability for item in whole)
-    if p_none >= 0.5:
+    if p_none >= settings.none_probability:
         orphan, odd = _worst_list(problem, best)
         subject = " with ".join(_names(problem, best))
         partial = (
@@ -106,7 +107,8 @@ def _verdict(problem: Problem, weighed: list[Weighed], best: SubsetFit) -> tuple
             Verdict.NONE,
             (),
             p_none,
-            f"{beside}None of these (probability {p_none:.2f}).{partial}{rest} Add candidates.",
+            f"{beside}None of these explains everything; something not in the list has probability {p_none:.2f}."
+            f"{partial}{_kept(problem, weighed)}{rest} Add candidates.",
         )
     best = next(item.fit for item in whole if item.fit is not None)
     fit_probability = problem.fit_probability(best)
@@ -140,6 +142,18 @@ def _verdict(problem: Problem, weighed: list[Weighed], best: SubsetFit) -> tuple
         f"{beside}One of these, which the data do not tell apart: {choices}{more}.{common} "
         f"Something not in the list has probability {p_none:.2f}.",
     )
+
+
+def _kept(problem: Problem, weighed: list[Weighed]) -> str:
+    """Which candidates are probably present beside what is not in the list, in words."""
+    kept = [
+        f"{problem.names[problem.ids[index]]} ({chance:.2f})"
+        for item in weighed
+        if item.fit is None
+        for index, chance in sorted(item.beside.items(), key=lambda pair: -pair[1])
+        if chance > _MIN_BESIDE and index not in problem.always
+    ]
+    return f" Beside it there would be {', '.join(kept)}." if kept else ""
 
 
 def _worst_list(problem: Problem, fit: SubsetFit) -> tuple[str, float]:
