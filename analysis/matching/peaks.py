@@ -14,7 +14,7 @@ Many subsets are fitted side by side, as rows of the same arrays.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -116,7 +116,7 @@ class _Scalars(NamedTuple):
         square = self.square - (self.pull + pull) * mean - pull**2 * variance / grown
         return square, self.log_det + np.log(grown), pull / grown, self.precision / grown
 
-    def at(self, *index: object) -> _Scalars:
+    def at(self, *index: Any) -> _Scalars:
         """The entries at an index."""
         return _Scalars(*(part[index] for part in self))
 

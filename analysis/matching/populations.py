@@ -175,13 +175,13 @@ def fit_populations(
         single = float(_log_likelihood(ones, areas, amplitudes, settings)[0]) if n_members else 0.0
         return PopulationFit(ones, np.ones(1), single)
     rng = np.random.default_rng(settings.seed)
-    count = settings.n_population_samples
+    count = settings.n_population_samples * (n_members - 1)
     flat = rng.dirichlet(np.ones(n_members), size=count)
     if not areas and not amplitudes:
         return PopulationFit(flat, np.full(count, 1.0 / count), 0.0)
     samples, log_proposal = flat, np.zeros(count)
     log_flat = math.lgamma(n_members)
-    for _ in range(3):
+    for _ in range(5):
         log_weight = _log_likelihood(samples, areas, amplitudes, settings) - log_proposal
         weight = np.exp(log_weight - log_weight.max())
         weight /= weight.sum()

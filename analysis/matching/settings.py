@@ -68,7 +68,7 @@ class MatchSettings(Frozen):
     growth_width
         Number of explanations that are extended when subsets are grown.
     n_population_samples, seed
-        Random samples of the populations, drawn with a fixed seed.
+        Random samples of the populations per candidate beyond the first, drawn with a fixed seed.
     """
 
     max_members: int = Field(default=3, ge=1)

@@ -109,7 +109,7 @@ def test_bulk_that_hides_under_the_lines_of_a_surface_is_not_denied():
     found = match(LIBRARY, WET, REFERENCES)
     assert found.subsets[0].candidate_names == ("wet",)
     chances = {p.candidate_name: p.probability_present for p in found.populations}
-    assert chances["wet"] > 0.99
+    assert chances["wet"] > 0.95
     assert 0.01 < chances["bulk"] < 0.5
     assert chances["bulk"] > 3 * max(chances["dry"], chances["silane"])
 
