@@ -83,7 +83,7 @@ class ReferenceCompound(Frozen):
     """One computed compound with its published shift, as used in a reference fit.
 
     ``sigma_error_ppm`` is what is known to be uncertain in this very shielding, for example from averaging; the error
-    that every computed shielding has is fitted.
+    that every computed shielding has is fitted. ``environment`` names what the site is bonded to, for example ``AlO4``; empty if not known.
     """
 
     name: str
@@ -93,6 +93,7 @@ class ReferenceCompound(Frozen):
     delta_error_ppm: float
     source: str
     grade: Grade
+    environment: str = ""
 
 
 class Reference(Frozen):
@@ -105,12 +106,14 @@ class Reference(Frozen):
     sigma_mean_ppm
         Mean shielding of the fitted compounds, where slope and shift are least correlated.
     site_error_ppm
-        Standard deviation of a single site about the line (the DFT error of a site); where the scatter has heavy tails,
-        that of the normal distribution with the same central 95 % interval.
+        Standard deviation of a single site about the line (the DFT error of a site), over all environments; where the
+        scatter has heavy tails, that of the normal distribution with the same central 95 % interval.
     site_scale_ppm, site_dof
         Scale and degrees of freedom of the Student distribution of that scatter; None where it is taken as normal.
     cq_factor
         A computed CQ times this is expected.
+    environment_errors_ppm
+        ``site_error_ppm`` for sites of one environment (``AlO4``), where compounds of that environment were fitted.
     cq_error_fraction
         Relative standard deviation of a computed CQ.
     cq_error_mhz
@@ -129,18 +132,24 @@ class Reference(Frozen):
     site_scale_ppm: float | None = Field(default=None, gt=0)
     site_dof: float | None = Field(default=None, gt=0)
     cq_factor: float = Field(default=1.0, gt=0)
+    environment_errors_ppm: dict[str, float] = Field(default_factory=dict)
     cq_error_fraction: float = Field(default=0.1, gt=0)
     cq_error_mhz: float | None = Field(default=None, gt=0)
     is_wide: bool = False
     compounds: tuple[ReferenceCompound, ...]
     note: str = ""
 
+    def error_of(self, environment: str) -> float:
+        """Standard deviation of a site in an environment, ppm; that over all environments where it has no own."""
+        return self.environment_errors_ppm.get(environment, self.site_error_ppm)
+
 
 class PredictedSite(Frozen):
     """What one symmetry-distinct site of a candidate should show.
 
     ``delta_error_ppm`` is the error of this site alone (the reference's own covariance is shared by
-    all sites of the isotope and stays in the ``Reference``). ``zeta_csa_ppm`` and ``eta_csa`` follow
+    all sites of the isotope and stays in the ``Reference``). ``environment`` names what the site is bonded to, for
+    example ``AlO4``. ``zeta_csa_ppm`` and ``eta_csa`` follow
     Haeberlen on the shift scale. ``distance_to_h_ang`` is None without hydrogen in the candidate.
     """
 
@@ -158,6 +167,7 @@ class PredictedSite(Frozen):
     cq_error_mhz: float = Field(ge=0)
     eta_q: float = Field(ge=0, le=1)
     distance_to_h_ang: float | None = None
+    environment: str = ""
 
     @property
     def multiplicity(self) -> int:
@@ -341,6 +351,30 @@ class Assignment(Frozen):
     offsets_ppm: dict[str, float] = Field(default_factory=dict)
     fit_probability: float = Field(ge=0, le=1)
     warnings: tuple[str, ...] = ()
+
+
+class Sensitivity(Frozen):
+    """The verdict after one change: a measurement left out, or a reference moved."""
+
+    change: str
+    verdict: Verdict
+    members: tuple[str, ...]
+    probability: float = Field(ge=0, le=1)
+    fit_probability: float = Field(ge=0, le=1)
+
+
+class ExperimentGain(Frozen):
+    """What a further experiment is expected to say about which explanation is true.
+
+    ``gain_bits`` is the expected fall of the entropy of the explanations, ``entropy_bits`` that entropy now.
+    """
+
+    name: str
+    isotope: str
+    field_tesla: float = Field(gt=0)
+    experiment: Experiment
+    gain_bits: float
+    entropy_bits: float = Field(ge=0)
 
 
 class Relaxation(Frozen):
