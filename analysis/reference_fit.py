@@ -22,6 +22,8 @@ from .vocabulary import Method, Reference, ReferenceCompound
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
+
 SLOPE_MEAN = -1.0
 SLOPE_SD = 0.15
 """Prior of the slope: fitted slopes of GGA shieldings lie between -0.75 (31P, PBE) and -1.1 (27Al)."""

@@ -83,7 +83,8 @@ class ReferenceCompound(Frozen):
     """One computed compound with its published shift, as used in a reference fit.
 
     ``sigma_error_ppm`` is what is known to be uncertain in this very shielding, for example from averaging; the error
-    that every computed shielding has is fitted. ``environment`` names what the site is bonded to, for example ``AlO4``; empty if not known.
+    that every computed shielding has is fitted. ``environment`` names what the site is bonded to, for example ``AlO4``;
+    empty if not known.
     """
 
     name: str
