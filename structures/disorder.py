@@ -94,12 +94,7 @@ class DisorderedStructure(Frozen):
         species = [
             {Species(s.element, s.oxidation_state): min(s.occupancy, 1.0) for s in site.species} for site in self.sites
         ]
-        return Structure(
-            Lattice(self.lattice),
-            species,
-            [site.frac_coords for site in self.sites],
-            labels=[site.label for site in self.sites],
-        )
+        return Structure(Lattice(self.lattice), species, [site.frac_coords for site in self.sites])
 
     @classmethod
     def from_pymatgen(cls, structure: Structure, *, name: str = "structure", tolerance_ang: float = 0.01) -> Self:

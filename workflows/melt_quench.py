@@ -191,7 +191,6 @@ def _open_run(
     start: AtomicStructure, settings: MeltQuenchSettings, folder: Path, calculator: Calculator
 ) -> tuple[Path, Atoms, int]:
     from ase.io import read
-    from ase.md.velocitydistribution import MaxwellBoltzmannDistribution, Stationary
     from ase.optimize import FIRE
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -214,12 +213,20 @@ def _open_run(
     atoms.set_initial_charges(None)
     atoms.calc = calculator
     FIRE(atoms, logfile=None, maxstep=0.1).run(fmax=2.0, steps=150)
-    MaxwellBoltzmannDistribution(
-        atoms, temperature_K=settings.melt_k, rng=np.random.default_rng([settings.seed, 2**31])
-    )
-    Stationary(atoms)
+    atoms.set_momenta(_thermal_momenta(atoms, settings))
     _save(folder, atoms, settings, 0)
     return folder, read_state(state, calculator), 0
+
+
+def _thermal_momenta(atoms: Atoms, settings: MeltQuenchSettings) -> NDArray[np.float64]:
+    """Maxwell-Boltzmann momenta at the melt's temperature without drift, shape (n, 3), ase units."""
+    from ase import units
+
+    masses = atoms.get_masses()[:, None]
+    rng = np.random.default_rng([settings.seed, 2**31])
+    momenta = rng.normal(size=(len(atoms), 3)) * np.sqrt(masses * units.kB * settings.melt_k)
+    result: NDArray[np.float64] = momenta - masses * momenta.sum(axis=0) / masses.sum()
+    return result
 
 
 def read_state(path: Path, calculator: Calculator) -> Atoms:
@@ -241,6 +248,7 @@ def _run_chunk(atoms: Atoms, settings: MeltQuenchSettings, step: int, last: int)
         temperature_K=settings.temperature_k(step),
         friction=settings.friction_per_fs / units.fs,
         rng=np.random.default_rng([settings.seed, step]),
+        fixcm=False,
     )
     for k in range(step, min(step + settings.chunk_steps, last)):
         dynamics.set_temperature(temperature_K=settings.temperature_k(k))
