@@ -86,9 +86,9 @@ def build_scene(structure: AtomicStructure, repeats: tuple[int, int] = (1, 1)) -
             hydrogens = [bond for bond in bonds[i] if elements[bond.j] == "H"]
             sticks += [(number, ball(bond.j, np.array(cell) + bond.image)) for bond in hydrogens]
     carbon: dict[int, list[tuple[int, tuple[int, int, int]]]] = {}
-    for i, j, image in find_carbon_bonds(structure):
-        carbon.setdefault(i, []).append((j, image))
-        carbon.setdefault(j, []).append((i, (-image[0], -image[1], -image[2])))
+    for i, j, across in find_carbon_bonds(structure):
+        carbon.setdefault(i, []).append((j, across))
+        carbon.setdefault(j, []).append((i, (-across[0], -across[1], -across[2])))
     organic = set(carbon) | {b.j for i in carbon for b in bonds[i] if elements[i] == "C"}
     queue = [key for key in balls if key[0] in carbon]
     joined: set[tuple[int, int]] = set()
@@ -96,8 +96,8 @@ def build_scene(structure: AtomicStructure, repeats: tuple[int, int] = (1, 1)) -
         key = queue.pop()
         near = [*carbon.get(key[0], [])]
         near += [(b.j, b.image) for b in bonds[key[0]] if elements[key[0]] == "C" and b.j in organic]
-        for j, image in near:
-            other = (j, key[1] + image[0], key[2] + image[1], key[3] + image[2])
+        for j, across in near:
+            other = (j, key[1] + across[0], key[2] + across[1], key[3] + across[2])
             if other not in balls:
                 queue.append(other)
             pair = (ball(key[0], key[1:]), ball(j, other[1:]))
