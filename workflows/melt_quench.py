@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ase.calculators.calculator import Calculator
     from numpy.typing import NDArray
 
-MAX_TRIALS = 20_000
+MAX_TRIALS = 2_000
 """Trials for one unit of a random packing before the packing starts anew with smaller distances."""
 
 PO_LENGTH_ANG = 1.53
@@ -190,7 +190,6 @@ def melt_quench(
 def _open_run(
     start: AtomicStructure, settings: MeltQuenchSettings, folder: Path, calculator: Calculator
 ) -> tuple[Path, Atoms, int]:
-    from ase.io import read
     from ase.optimize import FIRE
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -206,8 +205,7 @@ def _open_run(
         described.write_text(json.dumps(identity, indent=1) + "\n", encoding="utf-8")
     state = folder / "state.extxyz"
     if state.is_file():
-        atoms = read(state, format="extxyz")
-        atoms.calc = calculator
+        atoms = read_state(state, calculator)
         return folder, atoms, int(atoms.info["step"])
     atoms = start.to_ase()
     atoms.set_initial_charges(None)
@@ -229,11 +227,13 @@ def _thermal_momenta(atoms: Atoms, settings: MeltQuenchSettings) -> NDArray[np.f
     return result
 
 
-def read_state(path: Path, calculator: Calculator) -> Atoms:
+def read_state(path: Path, calculator: Calculator | None = None) -> Atoms:
     """Atoms with momenta as they were written: a fresh run starts from the same digits as a resumed one."""
     from ase.io import read
 
-    atoms = read(path, format="extxyz")
+    atoms = read(path, index=-1, format="extxyz")
+    if isinstance(atoms, list):
+        raise GlassError(f"{str(path)!r} holds no single state; remove it, and the run starts anew")
     atoms.calc = calculator
     return atoms
 
@@ -259,7 +259,7 @@ def _run_chunk(atoms: Atoms, settings: MeltQuenchSettings, step: int, last: int)
 def _save(folder: Path, atoms: Atoms, settings: MeltQuenchSettings, step: int) -> None:
     """Write the state so that an interruption leaves the old or the new one, and read it back."""
     from ase import Atoms
-    from ase.io import read, write
+    from ase.io import write
 
     energy, temperature = float(atoms.get_potential_energy()), float(atoms.get_temperature())
     bare = Atoms(atoms.get_chemical_symbols(), positions=atoms.get_positions(), cell=atoms.cell, pbc=True)
@@ -268,7 +268,7 @@ def _save(folder: Path, atoms: Atoms, settings: MeltQuenchSettings, step: int) -
     fresh = folder / "state.new"
     write(fresh, bare, format="extxyz")
     fresh.replace(folder / "state.extxyz")
-    kept = read(folder / "state.extxyz", format="extxyz")
+    kept = read_state(folder / "state.extxyz")
     atoms.set_positions(kept.get_positions())
     atoms.set_momenta(kept.get_momenta())
     log = folder / "log.csv"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from surfshift.analysis.constants import Isotope
+from surfshift.analysis.constants import isotope
 from surfshift.analysis.tensor_files import errors, read_gipaw_output, read_qe, read_tensors
 from surfshift.analysis.tensor_files.qe import parse_gipaw_output, parse_pw_output, with_printed
 from surfshift.analysis.tensors import quadrupole
@@ -38,15 +38,8 @@ def test_quartz_couplings_are_gipaw_s_own(quartz: Path) -> None:
     rows = re.findall(r"(\w+)\s+(\d+)\s+Q=\s+([\d.]+) 1e-30 m\^2\s+Cq=\s+(-?[\d.]+) MHz\s+eta=\s+([\d.]+)", text)
     run = read_tensors(quartz)
     assert len(rows) == len(run) == 9
-    for k, (element, _, moment, cq, eta) in enumerate(rows):
-        nucleus = Isotope(
-            name="X",
-            element=element,
-            spin=2.5,
-            gamma_rad_per_s_t=1.0,
-            abundance_percent=1,
-            quadrupole_barn=float(moment) / 100,
-        )
+    for k, (_, _, moment, cq, eta) in enumerate(rows):
+        nucleus = isotope("17O").model_copy(update={"quadrupole_barn": float(moment) / 100})
         found = quadrupole(run.efg_au[k], nucleus)
         assert found.cq_mhz == pytest.approx(float(cq), abs=0.01)
         assert found.eta == pytest.approx(float(eta), abs=2e-3)
