@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from ase import Atoms
     from numpy.typing import NDArray
     from pymatgen.core.structure import Structure
+
+OCCUPANCY_TOLERANCE = 0.01
+"""Charge that rounded occupancies may leave over, as a share of the positive charge."""
 
 MERGE_ANG = 1e-3
 """Atoms of one element that are closer are one atom, written twice by rounded symmetry."""
@@ -372,21 +376,24 @@ def _assign_by_composition(structure: Structure) -> Structure | None:
 
 
 def _assign_by_integers(structure: Structure) -> Structure | None:
-    """States from the composition as whole numbers of atoms; occupancies are seldom exact."""
-    from pymatgen.core.composition import Composition
+    """One common state per element, where just one choice makes the composition neutral within its rounding.
 
-    for digits in (2, 1):
-        amounts = {str(el): round(float(n), digits) for el, n in structure.composition.items()}
-        least = min(amounts.values())
-        if least <= 0:
-            continue
-        whole = Composition({el: round(n * 10**digits) for el, n in amounts.items()}).reduced_composition
-        guesses = whole.oxi_state_guesses(max_sites=-1)
-        if guesses and all(float(q).is_integer() and q != 0 for q in guesses[0].values()):
-            decorated = structure.copy()
-            decorated.add_oxidation_state_by_element(guesses[0])
-            return decorated
-    return None
+    Occupancies are seldom exact, so that the charge may miss zero by ``OCCUPANCY_TOLERANCE`` of the positive charge.
+    Not pymatgen's own search: it lets the atoms of one element differ, which takes hours for a few hundred atoms.
+    """
+    amounts = {element: float(n) for element, n in structure.composition.element_composition.items()}
+    choices = [[q for q in element.common_oxidation_states if q] for element in amounts]
+    neutral = []
+    for states in product(*choices):
+        charges = [q * n for q, n in zip(states, amounts.values(), strict=True)]
+        positive = sum(charge for charge in charges if charge > 0)
+        if positive and abs(sum(charges)) <= OCCUPANCY_TOLERANCE * positive:
+            neutral.append({element.symbol: q for element, q in zip(amounts, states, strict=True)})
+    if len(neutral) != 1:
+        return None
+    decorated = structure.copy()
+    decorated.add_oxidation_state_by_element(neutral[0])
+    return decorated
 
 
 def _in_words(states: Mapping[str, float]) -> str:
