@@ -1,7 +1,6 @@
-"""Measured peak lists and spectra from plain files.
+"""Measured peak lists from CSV files; spectra are read in ``spectra_io``, whose names this module passes on.
 
-A peak list is a CSV file whose header uses the field names of ``Peak``; a spectrum is a text file with two
-columns, ppm and intensity. Lines that begin with ``#`` are comments.
+A peak list is a CSV file whose header uses the field names of ``Peak``. Lines that begin with ``#`` are comments.
 """
 
 from __future__ import annotations
@@ -9,40 +8,32 @@ from __future__ import annotations
 import csv
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import numpy as np
 from pydantic import ValidationError
 
-from ..structures.errors import SurfshiftError, nearest
+from ..structures.errors import nearest
 from .constants import isotope as nucleus_of
-from .vocabulary import Experiment, Peak, PeakList, Spectrum
+from .spectra_io import (
+    BadSpectrumError,
+    MeasurementError,
+    MissingFieldError,
+    MissingFileError,
+    UnknownColumnError,
+    estimate_noise,
+    read_spectrum,
+)
+from .vocabulary import Experiment, Peak, PeakList
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-MIN_POINTS = 8
-"""Fewest points of a spectrum."""
-
-
-class MeasurementError(SurfshiftError):
-    """A measurement that cannot be used as it is."""
-
-
-class MissingFileError(MeasurementError):
-    """The file of a measurement does not exist or cannot be read."""
-
-
-class MissingFieldError(MeasurementError):
-    """A measurement without a magnetic field."""
-
-
-class UnknownColumnError(MeasurementError):
-    """A column of a peak list that is not a property of a peak."""
-
-
-class BadSpectrumError(MeasurementError):
-    """A spectrum with too few points, values that are no numbers, or an axis that turns back."""
+__all__ = [
+    "BadSpectrumError",
+    "MeasurementError",
+    "MissingFieldError",
+    "MissingFileError",
+    "UnknownColumnError",
+    "estimate_noise",
+    "read_peaks",
+    "read_spectrum",
+]
 
 
 def read_peaks(
@@ -122,78 +113,6 @@ def _peak(cells: dict[str, str], where: Path, number: int) -> Peak:
         ) from error
 
 
-def read_spectrum(
-    path: Path | str,
-    isotope: str,
-    field_tesla: float | None,
-    *,
-    mas_rate_hz: float = 0.0,
-    experiment: Experiment | str = Experiment.ONE_PULSE,
-    noise: float | None = None,
-    name: str = "",
-    source: str = "",
-) -> Spectrum:
-    """Read a spectrum from a text file with two columns: ppm and intensity.
-
-    Columns are separated by blanks, tabs, commas or semicolons; the axis may ascend or descend. ``noise`` is the
-    standard deviation of one point; by default it is estimated from the regions without signal.
-
-    Raises
-    ------
-    MissingFileError, MissingFieldError, BadSpectrumError, UnknownNucleusError
-        With the file, the line and what to do.
-    """
-    where = Path(path)
-    field, kind = _conditions(isotope, field_tesla, experiment, str(where))
-    axis, intensity = _two_columns(_read(where), where)
-    if len(axis) < MIN_POINTS:
-        raise BadSpectrumError(f"{where}: {len(axis)} points; a spectrum needs at least {MIN_POINTS}")
-    step = np.diff(axis)
-    if (step < 0).all():
-        axis, intensity = axis[::-1], intensity[::-1]
-    elif not (step > 0).all():
-        turn = int(np.flatnonzero(np.sign(step) != np.sign(step[0] or 1.0))[0]) + 1
-        raise BadSpectrumError(
-            f"{where}: the ppm axis turns back or repeats at data point {turn + 1} ({axis[turn]:g} ppm); "
-            "export one spectrum with an axis that only rises or only falls"
-        )
-    if not np.ptp(intensity) > 0:
-        raise BadSpectrumError(f"{where}: all intensities are equal; the file holds no spectrum")
-    level = estimate_noise(intensity) if noise is None else noise
-    if not level > 0 or not math.isfinite(level):
-        raise BadSpectrumError(f"{where}: the noise comes out as {level:g}; give the noise of one point yourself")
-    return Spectrum(
-        name=name or where.stem,
-        isotope=isotope,
-        field_tesla=field,
-        mas_rate_hz=mas_rate_hz,
-        experiment=kind,
-        axis_ppm=tuple(axis.tolist()),
-        intensity=tuple(intensity.tolist()),
-        noise=level,
-        source=source or where.name,
-    )
-
-
-def estimate_noise(intensity: NDArray[np.float64]) -> float:
-    """Standard deviation of one point's noise, from the quietest parts of a spectrum.
-
-    The spectrum is cut into stretches; the slope of each is removed, and the median over the quieter half of the
-    stretches is taken, so that lines may fill up to half of the window. A floor of 1e-4 of the tallest point keeps
-    a noiseless simulation usable.
-    """
-    values = np.asarray(intensity, dtype=float)
-    size = max(8, len(values) // 32)
-    deviations = []
-    for start in range(0, len(values) - size + 1, size):
-        part = values[start : start + size]
-        x = np.linspace(-1.0, 1.0, size)
-        residual = part - np.polyval(np.polyfit(x, part, 1), x)
-        deviations.append(math.sqrt(float(residual @ residual) / (size - 2)))
-    quiet = np.sort(deviations)[: max(1, len(deviations) // 2)]
-    return max(float(np.median(quiet)), 1e-4 * float(np.abs(values - np.median(values)).max()))
-
-
 def _conditions(
     isotope: str, field_tesla: float | None, experiment: Experiment | str, where: str
 ) -> tuple[float, Experiment]:
@@ -216,24 +135,3 @@ def _read(path: Path) -> str:
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not a text file"
         raise MissingFileError(f"cannot read the measurement {path}: {reason}; check the path in the study") from error
-
-
-def _two_columns(text: str, where: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    rows: list[tuple[float, float]] = []
-    for number, line in enumerate(text.splitlines(), start=1):
-        body = line.split("#", 1)[0].replace(",", " ").replace(";", " ").split()
-        if not body:
-            continue
-        try:
-            pair = [float(word) for word in body]
-        except ValueError as error:
-            raise BadSpectrumError(
-                f"{where}, line {number}: {line.strip()!r} is not two numbers; put a # before text lines"
-            ) from error
-        if len(pair) != 2:
-            raise BadSpectrumError(f"{where}, line {number}: {len(pair)} columns; ppm and intensity are needed")
-        if not all(math.isfinite(value) for value in pair):
-            raise BadSpectrumError(f"{where}, line {number}: {line.strip()!r} holds a value that is not finite")
-        rows.append((pair[0], pair[1]))
-    array = np.array(rows, dtype=float).reshape(-1, 2)
-    return array[:, 0].copy(), array[:, 1].copy()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..structures.bonding import find_bonds
 from ..structures.errors import SurfshiftError
 from .constants import BARN_AU_TO_MHZ
 from .constants import isotope as nucleus_of
@@ -69,6 +71,7 @@ def predict_sites(
                 f"references given: {', '.join(sorted(references)) or 'none'}"
             )
         reference = references[name]
+        environments = _environments(candidate.structure)
         if reference.isotope != name:
             raise PredictionError(f"the reference given for {name} is one for {reference.isotope}")
         for site in chosen:
@@ -78,7 +81,10 @@ def predict_sites(
                 shift_tensor(site.shielding_ppm[0], slope=reference.slope, intercept_ppm=reference.intercept_ppm)
             )
             coupling = quadrupole(site.efg_au[0], nucleus)
-            floor = BARN_AU_TO_MHZ * abs(nucleus.quadrupole_barn) * EFG_ERROR_AU
+            cq_mhz = reference.cq_factor * coupling.cq_mhz
+            floor = reference.cq_error_mhz
+            if floor is None or not nucleus.is_quadrupolar:
+                floor = BARN_AU_TO_MHZ * abs(nucleus.quadrupole_barn) * EFG_ERROR_AU
             sites.append(
                 PredictedSite(
                     candidate_id=candidate.id,
@@ -88,13 +94,14 @@ def predict_sites(
                     region=candidate.regions[first],
                     sigma_iso_ppm=site.sigma_iso_ppm,
                     delta_iso_ppm=shift.iso_ppm,
-                    delta_error_ppm=reference.site_error_ppm,
+                    delta_error_ppm=reference.error_of(environments[first]),
                     zeta_csa_ppm=shift.zeta_ppm,
                     eta_csa=shift.eta,
-                    cq_mhz=coupling.cq_mhz,
-                    cq_error_mhz=math.hypot(reference.cq_error_fraction * coupling.cq_mhz, floor),
+                    cq_mhz=cq_mhz,
+                    cq_error_mhz=math.hypot(reference.cq_error_fraction * cq_mhz, floor),
                     eta_q=coupling.eta,
                     distance_to_h_ang=distance_to_hydrogen(candidate.structure, first),
+                    environment=environments[first],
                 )
             )
     return tuple(sites)
@@ -115,6 +122,18 @@ def _check(candidate: Candidate, site: SiteTensors, reference: Reference) -> Non
             f"{candidate.name}: shielding from {site.method.key}, but the {reference.isotope} reference is for "
             f"{reference.method.key}; use a reference of the same method"
         )
+
+
+def _environments(structure: AtomicStructure) -> list[str]:
+    """Each atom with what it is bonded to, as in ``AlO4``; ligands in alphabetical order, a count of one unwritten."""
+    return [
+        element
+        + "".join(
+            f"{ligand}{count if count > 1 else ''}"
+            for ligand, count in sorted(Counter(structure.elements[bond.j] for bond in bonds).items())
+        )
+        for element, bonds in zip(structure.elements, find_bonds(structure), strict=True)
+    ]
 
 
 def distance_to_hydrogen(structure: AtomicStructure, atom: int) -> float | None:

@@ -1,8 +1,9 @@
 """Shielding to shift: fitted per isotope and method, with the covariance that later fits use as a prior.
 
-The line is delta = intercept + slope * sigma. Its residuals come from the published values (known
-errors) and from the computed shieldings (one unknown standard deviation, the site error). Two or three
-compounds cannot fix both, so slope and site error carry priors that are written down here.
+The line is delta = intercept + slope * sigma. Its residuals come from the published values and, where given, from
+single shieldings (known errors of both variables), and from the computed shieldings in general (one unknown scatter,
+the site error, with tails: outliers are structures, not noise). Two or three compounds cannot fix all that, so slope
+and site error carry priors that are written down here; the fit itself is in ``robust_line``.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..structures.errors import SurfshiftError
+from .constants import constant_source
 from .constants import isotope as nucleus_of
+from .robust_line import fit_line, interval_half_width
 from .vocabulary import Method, Reference, ReferenceCompound
 
 if TYPE_CHECKING:
@@ -32,14 +35,14 @@ SITE_ERROR_PPM = {"H": 0.5, "Li": 0.4, "O": 6.0, "F": 6.0, "Na": 3.0, "Al": 2.5,
 DEFAULT_SITE_ERROR_PPM = 5.0
 """Prior typical site error of elements that ``SITE_ERROR_PPM`` does not name, ppm."""
 
+WIDE_SLOPE_SD = 0.1
+"""Standard deviation of the slope of a wide reference."""
+
+WIDE_SITE_FACTOR = 1.5
+"""Site error of a wide reference over the prior one, since nothing was checked."""
+
 PRIOR_OBSERVATIONS = 4.0
 """Weight of the site-error prior, in observations: a scaled inverse chi-square with this many degrees of freedom."""
-
-ROBUST_DOF = 5.0
-"""Degrees of freedom of the Student weights that tame outliers when five or more compounds are fitted."""
-
-ROBUST_COMPOUNDS = 5
-"""Fewest compounds for which outliers are told apart from scatter."""
 
 
 class ReferenceFitError(SurfshiftError):
@@ -89,7 +92,11 @@ def fit_reference(
 
     The site error is integrated on a grid under a scaled inverse chi-square prior; for each value the line is a
     weighted least-squares fit with a Gaussian prior on the slope and a flat one on the intercept. With five or
-    more compounds, Student weights reduce outliers (Lange et al., J. Am. Stat. Assoc. 84 (1989) 881).
+    more compounds the scatter has tails, and with fifteen or more their weight is learnt (``robust_line``).
+
+    Where compounds name their environment, each environment gets a site error of its own from the residuals of its
+    compounds about the common line, under the same prior: a miss of six-coordinated aluminium is no doubt about
+    four-coordinated. A mean miss of an environment counts as scatter.
 
     Parameters
     ----------
@@ -122,44 +129,99 @@ def fit_reference(
     if methods is not None:
         check_one_method([method, *methods], what=f"the {isotope} reference")
 
-    sigma = np.array([compound.sigma_iso_ppm for compound in compounds])
-    delta = np.array([compound.delta_iso_ppm for compound in compounds])
-    error = np.array([compound.delta_error_ppm for compound in compounds])
+    sigma, sigma_error, delta, error = (
+        np.array([getattr(compound, key) for compound in compounds], dtype=float)
+        for key in ("sigma_iso_ppm", "sigma_error_ppm", "delta_iso_ppm", "delta_error_ppm")
+    )
     if not (error > 0).all():
         raise ReferenceFitError(f"every published {isotope} shift needs an error above 0; got {error.tolist()}")
     pivot = float(sigma.mean())
     typical = default_site_error_ppm(isotope) if site_error_ppm is None else site_error_ppm
-
-    grid = typical * np.geomspace(0.05, 20.0, 61)
-    log_likelihood, lines, covariances = _fit_lines(sigma - pivot, delta, error, grid, (slope_mean, slope_sd))
-    # density of the scale on a logarithmic grid
-    log_prior = -prior_observations * (np.log(grid) + 0.5 * (typical / grid) ** 2)
-    log_weight = log_likelihood + log_prior
-    weight = np.exp(log_weight - log_weight.max())
-    weight /= weight.sum()
-
-    line = weight @ lines
-    spread = lines - line
-    covariance = np.einsum("g,gij->ij", weight, covariances) + np.einsum("g,gi,gj->ij", weight, spread, spread)
+    fit = fit_line(
+        sigma - pivot,
+        delta,
+        x_error=sigma_error,
+        y_error=error,
+        typical_scatter=typical,
+        prior_points=prior_observations,
+        slope_prior=(slope_mean, slope_sd),
+    )
     # from (slope, shift at the pivot) to (slope, intercept)
     to_intercept = np.array([[1.0, 0.0], [-pivot, 1.0]])
-    covariance = to_intercept @ covariance @ to_intercept.T
-    slope = float(line[0])
-    # the standard deviation of a Student distribution exceeds its scale
-    spread_of_scale = ROBUST_DOF / (ROBUST_DOF - 2.0) if _is_robust(delta) else 1.0
-    (c00, c01), (_, c11) = covariance.tolist()
+    (c00, c01), (_, c11) = (to_intercept @ fit.covariance @ to_intercept.T).tolist()
     return Reference(
         isotope=isotope,
         method=method,
-        slope=slope,
-        intercept_ppm=float(line[1] - slope * pivot),
+        slope=fit.slope,
+        intercept_ppm=fit.value - fit.slope * pivot,
         covariance=((c00, c01), (c01, c11)),
         sigma_mean_ppm=pivot,
-        site_error_ppm=math.sqrt(spread_of_scale * float(weight @ grid**2)),
+        site_error_ppm=fit.deviation,
+        site_scale_ppm=fit.scale,
+        site_dof=fit.dof,
         cq_error_fraction=cq_error_fraction,
+        environment_errors_ppm=_environment_errors(
+            [compound.environment for compound in compounds],
+            delta - (fit.slope * (sigma - pivot) + fit.value),
+            np.hypot(error, fit.slope * sigma_error),
+            typical=typical,
+            prior_points=prior_observations,
+        ),
         compounds=tuple(compounds),
         note=note or _note(len(compounds), slope_mean, slope_sd, typical),
     )
+
+
+def wide_reference(isotope: str, method: Method) -> Reference:
+    """A stand-in where no compound was computed: the rough absolute shielding of the compound at 0 ppm, wide errors.
+
+    Slope -1, intercept from the table of nuclear constants; their covariance is centred on 0 ppm. A fit that uses it
+    may move the whole scale within that width, so that only differences between sites count; ``note`` says so.
+    """
+    nucleus = nucleus_of(isotope)
+    centre, spread = nucleus.reference_shielding_ppm, nucleus.reference_shielding_error_ppm
+    variance = WIDE_SLOPE_SD**2
+    site_error = WIDE_SITE_FACTOR * default_site_error_ppm(isotope)
+    source, grade = constant_source(isotope, "shielding")
+    return Reference(
+        isotope=isotope,
+        method=method,
+        slope=SLOPE_MEAN,
+        intercept_ppm=centre,
+        covariance=((variance, -variance * centre), (-variance * centre, spread**2 + variance * centre**2)),
+        sigma_mean_ppm=centre,
+        site_error_ppm=site_error,
+        site_scale_ppm=site_error,
+        is_wide=True,
+        compounds=(),
+        note=(
+            f"no {isotope} compound was computed with {method.key}: shifts are -(shielding - {centre:g} ppm) with "
+            f"{spread:g} ppm for the whole scale; read sites as shieldings, compare only their differences "
+            f"({grade.value}: {source}). Fit your own with 'surfshift reference'"
+        ),
+    )
+
+
+def _environment_errors(
+    environments: Sequence[str],
+    residual: NDArray[np.float64],
+    error: NDArray[np.float64],
+    *,
+    typical: float,
+    prior_points: float,
+) -> dict[str, float]:
+    """Site error of each named environment: root of the posterior mean variance on a grid."""
+    grid = typical * np.geomspace(0.05, 20.0, 61)
+    # density of a scaled inverse chi-square on a logarithmic grid
+    log_prior = -prior_points * (np.log(grid) + 0.5 * (typical / grid) ** 2)
+    found = {}
+    for name in sorted({*environments} - {""}):
+        mine = np.array([environment == name for environment in environments])
+        variance = error[mine] ** 2 + grid[:, None] ** 2
+        log_weight = log_prior - 0.5 * (residual[mine] ** 2 / variance + np.log(variance)).sum(axis=1)
+        weight = np.exp(log_weight - log_weight.max())
+        found[name] = math.sqrt(float(weight @ grid**2 / weight.sum()))
+    return found
 
 
 def _note(n_compounds: int, slope_mean: float, slope_sd: float, typical: float) -> str:
@@ -169,55 +231,35 @@ def _note(n_compounds: int, slope_mean: float, slope_sd: float, typical: float) 
     )
 
 
-def _is_robust(shifts: NDArray[np.float64]) -> bool:
-    return len(shifts) >= ROBUST_COMPOUNDS
-
-
-def _fit_lines(
-    x: NDArray[np.float64],
-    y: NDArray[np.float64],
-    error: NDArray[np.float64],
-    scatter: NDArray[np.float64],
-    slope_prior: tuple[float, float],
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Fit a line for each of g site errors: marginal log likelihood (g,), lines (g, 2), covariances (g, 2, 2).
-
-    A line is (slope, value at x = 0). Gaussian below ``ROBUST_COMPOUNDS`` compounds, where the marginal is exact;
-    Student's distribution above, with the marginal after Laplace.
-    """
-    mean, sd = slope_prior
-    variance = error[None, :] ** 2 + scatter[:, None] ** 2
-    weights = np.ones_like(variance)
-    precision = np.zeros((len(scatter), 2, 2))
-    right = np.zeros((len(scatter), 2))
-    for _ in range(50 if _is_robust(y) else 1):
-        inverse = weights / variance
-        precision[:, 0, 0] = inverse @ x**2 + 1.0 / sd**2
-        precision[:, 0, 1] = precision[:, 1, 0] = inverse @ x
-        precision[:, 1, 1] = inverse.sum(axis=1)
-        right[:, 0] = inverse @ (x * y) + mean / sd**2
-        right[:, 1] = inverse @ y
-        lines = np.asarray(np.linalg.solve(precision, right[:, :, None])[:, :, 0], dtype=float)
-        squares = (y - lines[:, :1] * x - lines[:, 1:]) ** 2 / variance
-        if not _is_robust(y):
-            break
-        updated = (ROBUST_DOF + 1.0) / (ROBUST_DOF + squares)
-        change = float(np.abs(updated - weights).max())
-        weights = updated
-        if change < 1e-6:
-            break
-    covariances = np.asarray(np.linalg.inv(precision), dtype=float)
-    tail = (ROBUST_DOF + 1.0) * np.log1p(squares / ROBUST_DOF) if _is_robust(y) else squares
-    fit = -0.5 * (tail + np.log(variance)).sum(axis=1)
-    fit += 0.5 * np.linalg.slogdet(covariances)[1] - 0.5 * ((lines[:, 0] - mean) / sd) ** 2
-    return fit, lines, covariances
-
-
 def fitted_shift(reference: Reference, sigma_ppm: float) -> tuple[float, float]:
     """Shift and its error (line and site together), ppm, of a shielding in ppm."""
+    error = math.sqrt(_line_variance(reference, sigma_ppm) + reference.site_error_ppm**2)
+    return reference.intercept_ppm + reference.slope * sigma_ppm, error
+
+
+def _line_variance(reference: Reference, sigma_ppm: float) -> float:
     gradient = np.array([sigma_ppm, 1.0])
-    variance = float(gradient @ np.array(reference.covariance) @ gradient) + reference.site_error_ppm**2
-    return reference.intercept_ppm + reference.slope * sigma_ppm, math.sqrt(max(variance, 0.0))
+    return max(0.0, float(gradient @ np.array(reference.covariance) @ gradient))
+
+
+def predictive_interval(reference: Reference, sigma_ppm: float, level: float = 0.95) -> tuple[float, float]:
+    """Central interval of the shift of a new site, ppm, at a shielding in ppm; tails included.
+
+    Raises
+    ------
+    ReferenceFitError
+        If the level is not between 0 and 1.
+    """
+    if not 0.0 < level < 1.0:
+        raise ReferenceFitError(f"level is {level:g}; give the content of the interval, for example 0.95")
+    middle = reference.intercept_ppm + reference.slope * sigma_ppm
+    half = interval_half_width(
+        level,
+        scale=reference.site_scale_ppm or reference.site_error_ppm,
+        dof=reference.site_dof,
+        line_variance=_line_variance(reference, sigma_ppm),
+    )
+    return middle - half, middle + half
 
 
 def residuals_ppm(reference: Reference) -> dict[str, float]:

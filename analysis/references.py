@@ -61,7 +61,8 @@ class ReferenceFileError(SurfshiftError):
 class PublishedShift(Frozen):
     """One published shift: of a crystal of the library, or of a gas-phase molecule.
 
-    ``error_ppm`` is one standard deviation; ``cq_mhz`` and ``eta_q`` are given where published.
+    ``error_ppm`` is one standard deviation; ``cq_mhz`` and ``eta_q`` are given where published; ``environment`` is
+    what the site is bonded to in the known structure, for example ``AlO4``.
     """
 
     compound: str
@@ -74,6 +75,7 @@ class PublishedShift(Frozen):
     eta_q: float | None = None
     grade: Grade
     source: str
+    environment: str = ""
 
     @model_validator(mode="after")
     def _one_structure(self) -> Self:
@@ -147,6 +149,7 @@ class ReferenceLibrary(Frozen):
                         delta_error_ppm=shift.error_ppm,
                         source=shift.source,
                         grade=shift.grade,
+                        environment=shift.environment,
                     )
                 )
         return tuple(matched)

@@ -80,14 +80,21 @@ class SiteTensors(Frozen):
 
 
 class ReferenceCompound(Frozen):
-    """One computed compound with its published shift, as used in a reference fit."""
+    """One computed compound with its published shift, as used in a reference fit.
+
+    ``sigma_error_ppm`` is what is known to be uncertain in this very shielding, for example from averaging; the error
+    that every computed shielding has is fitted. ``environment`` names what the site is bonded to, for example ``AlO4``;
+    empty if not known.
+    """
 
     name: str
     sigma_iso_ppm: float
+    sigma_error_ppm: float = Field(default=0.0, ge=0)
     delta_iso_ppm: float
     delta_error_ppm: float
     source: str
     grade: Grade
+    environment: str = ""
 
 
 class Reference(Frozen):
@@ -100,9 +107,20 @@ class Reference(Frozen):
     sigma_mean_ppm
         Mean shielding of the fitted compounds, where slope and shift are least correlated.
     site_error_ppm
-        Standard deviation of a single site about the line (the DFT error of a site).
+        Standard deviation of a single site about the line (the DFT error of a site), over all environments; where the
+        scatter has heavy tails, that of the normal distribution with the same central 95 % interval.
+    site_scale_ppm, site_dof
+        Scale and degrees of freedom of the Student distribution of that scatter; None where it is taken as normal.
+    cq_factor
+        A computed CQ times this is expected.
+    environment_errors_ppm
+        ``site_error_ppm`` for sites of one environment (``AlO4``), where compounds of that environment were fitted.
     cq_error_fraction
         Relative standard deviation of a computed CQ.
+    cq_error_mhz
+        Absolute part of that standard deviation, MHz; None takes that of ``prediction``.
+    is_wide
+        Whether no compound stands behind it, so that it only says where a shift roughly lies.
     """
 
     isotope: str
@@ -112,16 +130,27 @@ class Reference(Frozen):
     covariance: tuple[tuple[float, float], tuple[float, float]]
     sigma_mean_ppm: float
     site_error_ppm: float = Field(gt=0)
+    site_scale_ppm: float | None = Field(default=None, gt=0)
+    site_dof: float | None = Field(default=None, gt=0)
+    cq_factor: float = Field(default=1.0, gt=0)
+    environment_errors_ppm: dict[str, float] = Field(default_factory=dict)
     cq_error_fraction: float = Field(default=0.1, gt=0)
+    cq_error_mhz: float | None = Field(default=None, gt=0)
+    is_wide: bool = False
     compounds: tuple[ReferenceCompound, ...]
     note: str = ""
+
+    def error_of(self, environment: str) -> float:
+        """Standard deviation of a site in an environment, ppm; that over all environments where it has no own."""
+        return self.environment_errors_ppm.get(environment, self.site_error_ppm)
 
 
 class PredictedSite(Frozen):
     """What one symmetry-distinct site of a candidate should show.
 
     ``delta_error_ppm`` is the error of this site alone (the reference's own covariance is shared by
-    all sites of the isotope and stays in the ``Reference``). ``zeta_csa_ppm`` and ``eta_csa`` follow
+    all sites of the isotope and stays in the ``Reference``). ``environment`` names what the site is bonded to, for
+    example ``AlO4``. ``zeta_csa_ppm`` and ``eta_csa`` follow
     Haeberlen on the shift scale. ``distance_to_h_ang`` is None without hydrogen in the candidate.
     """
 
@@ -139,6 +168,7 @@ class PredictedSite(Frozen):
     cq_error_mhz: float = Field(ge=0)
     eta_q: float = Field(ge=0, le=1)
     distance_to_h_ang: float | None = None
+    environment: str = ""
 
     @property
     def multiplicity(self) -> int:
@@ -164,7 +194,8 @@ class Peak(Frozen):
     """One measured line. At least one of shift, observed position and CQ is given, each with its error.
 
     ``delta_iso_ppm`` is free of the second-order quadrupolar shift; ``position_ppm`` is the centre of
-    gravity as observed. ``area`` is relative within its peak list.
+    gravity as observed. ``area`` is relative within its peak list; ``width_ppm`` is the full width at half
+    height.
     """
 
     label: str = ""
@@ -178,6 +209,8 @@ class Peak(Frozen):
     eta_error: float | None = Field(default=None, gt=0)
     area: float | None = Field(default=None, gt=0)
     area_error: float | None = Field(default=None, gt=0)
+    width_ppm: float | None = Field(default=None, gt=0)
+    width_error_ppm: float | None = Field(default=None, gt=0)
     source: str = ""
 
     @model_validator(mode="after")
@@ -188,6 +221,7 @@ class Peak(Frozen):
             "cq_mhz": (self.cq_mhz, self.cq_error_mhz),
             "eta_q": (self.eta_q, self.eta_error),
             "area": (self.area, self.area_error),
+            "width_ppm": (self.width_ppm, self.width_error_ppm),
         }
         for name, (value, error) in pairs.items():
             if (value is None) != (error is None):
@@ -216,7 +250,8 @@ class Spectrum(Frozen):
     """A measured one-dimensional spectrum.
 
     ``axis_ppm`` is ascending; ``intensity`` in any unit; ``noise`` is the standard deviation of one
-    point of ``intensity``.
+    point of ``intensity``, and ``noise_correlation_points`` says how many neighbouring points carry one
+    independent value of it (above 1 after zero filling or apodisation). ``notes`` say how it was read.
     """
 
     kind: Literal["spectrum"] = "spectrum"
@@ -228,7 +263,9 @@ class Spectrum(Frozen):
     axis_ppm: tuple[float, ...]
     intensity: tuple[float, ...]
     noise: float = Field(gt=0)
+    noise_correlation_points: float = Field(default=1.0, ge=1)
     source: str = ""
+    notes: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _axis_matches(self) -> Self:
@@ -315,6 +352,30 @@ class Assignment(Frozen):
     offsets_ppm: dict[str, float] = Field(default_factory=dict)
     fit_probability: float = Field(ge=0, le=1)
     warnings: tuple[str, ...] = ()
+
+
+class Sensitivity(Frozen):
+    """The verdict after one change: a measurement left out, or a reference moved."""
+
+    change: str
+    verdict: Verdict
+    members: tuple[str, ...]
+    probability: float = Field(ge=0, le=1)
+    fit_probability: float = Field(ge=0, le=1)
+
+
+class ExperimentGain(Frozen):
+    """What a further experiment is expected to say about which explanation is true.
+
+    ``gain_bits`` is the expected fall of the entropy of the explanations, ``entropy_bits`` that entropy now.
+    """
+
+    name: str
+    isotope: str
+    field_tesla: float = Field(gt=0)
+    experiment: Experiment
+    gain_bits: float
+    entropy_bits: float = Field(ge=0)
 
 
 class Relaxation(Frozen):

@@ -27,8 +27,11 @@ BOND_SOFTNESS_ANG = 0.37
 MIN_VALENCE_SHARE = 0.04
 """A bond carries at least this share of the cation's charge."""
 
-MAX_HYDROGEN_BOND_ANG = {"O": 1.25, "N": 1.3, "F": 1.2, "Cl": 1.6, "S": 1.6}
+MAX_HYDROGEN_BOND_ANG = {"O": 1.25, "N": 1.3, "F": 1.2, "Cl": 1.6, "S": 1.6, "H": 0.9}
 """Longest X-H distance that still is a covalent bond, angstrom."""
+
+MAX_COVALENT_RATIO = 1.25
+"""Bonds of negative carbon, as in CH3 groups, are shorter than this times the sum of the covalent radii."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,8 @@ def max_bond_length(cation: str, anion: str, charge: float) -> float:
     """Longest distance in angstrom at which the pair counts as bonded."""
     if cation == "H" and anion in MAX_HYDROGEN_BOND_ANG:
         return MAX_HYDROGEN_BOND_ANG[anion]
+    if anion == "C":
+        return MAX_COVALENT_RATIO * covalent_distance(cation, anion)
     return bond_valence_length(cation, anion) - BOND_SOFTNESS_ANG * float(np.log(MIN_VALENCE_SHARE * charge))
 
 
@@ -95,16 +100,41 @@ def find_bonds(structure: AtomicStructure) -> tuple[tuple[Bond, ...], ...]:
         centres, others, vectors, lengths, images = primitive_neighbor_list(
             "ijDdS", structure.periodic, structure.lattice, structure.cart_coords, max(limits.values())
         )
-        for i, j, vector, length, image in zip(centres, others, vectors, lengths, images, strict=True):
+        signs = np.sign(charges)
+        for k in np.flatnonzero(signs[centres] * signs[others] < 0):
+            i, j, vector, length, image = centres[k], others[k], vectors[k], lengths[k], images[k]
             cation, anion = (i, j) if charges[i] > 0 else (j, i)
-            if not charges[cation] > 0 > charges[anion]:
-                continue
             key = (elements[cation], elements[anion], charges[cation])
             if length <= limits[key]:
                 valence = bond_valence(key[0], key[1], float(length))
                 shift = (int(image[0]), int(image[1]), int(image[2]))
                 found[i].append(Bond(int(i), int(j), shift, vector, float(length), valence))
     return tuple(tuple(sorted(bonds, key=lambda bond: bond.length_ang)) for bonds in found)
+
+
+def find_carbon_bonds(structure: AtomicStructure) -> tuple[tuple[int, int, tuple[int, int, int]], ...]:
+    """Covalent bonds of carbon that are no cation-anion pairs, such as C-C and the C-O of an ether.
+
+    Returns
+    -------
+    Pairs of atoms (i, j) with the periodic image of j; each bond once.
+    """
+    from ase.neighborlist import primitive_neighbor_list
+
+    if "C" not in structure.elements:
+        return ()
+    elements, charges = structure.elements, structure.oxidation_states
+    partners = set(elements) & {"C", "O", "N", "S", "H", "F", "Cl", "Si"}
+    limits = {
+        tuple(sorted(("C", other))): MAX_COVALENT_RATIO * covalent_distance("C", other) for other in sorted(partners)
+    }
+    pairs = primitive_neighbor_list("ijdS", structure.periodic, structure.lattice, structure.cart_coords, 2.4)
+    found = []
+    for i, j, length, image in zip(*pairs, strict=True):
+        limit = limits.get(tuple(sorted((elements[i], elements[j]))), 0.0)
+        if i < j and length < limit and not charges[i] * charges[j] < 0:
+            found.append((int(i), int(j), (int(image[0]), int(image[1]), int(image[2]))))
+    return tuple(found)
 
 
 def coordination_numbers(structure: AtomicStructure) -> NDArray[np.int64]:
@@ -175,13 +205,40 @@ class Unit:
     offsets_ang: NDArray[np.float64]
 
 
+def binds_unit(strength: float, anion_charge: float) -> bool:
+    """Whether a bond of this Pauling strength in e makes its anion part of the cation's unit.
+
+    It does when the strength, the cation's charge over its coordination number (Pauling, J. Am. Chem. Soc. 51,
+    1010 (1929)), is at least half of the anion's charge: then the anion belongs more to this cation than to all
+    others together. P-O in AlPO4 has 1.25 of 2, Al-O 0.75 of 2. An anion of charge three counts as one of two: the
+    N of a P-N-P bridge is shared by two cations, and its bonds are as strong as P-O.
+    """
+    return strength >= 0.5 * min(abs(anion_charge), 2.0) - 1e-6
+
+
+def unit_pairs(bulk: AtomicStructure) -> frozenset[tuple[str, str]]:
+    """Cation and anion elements that isolated units of a crystal are made of, such as (P, O).
+
+    On a slab they tell a unit's own bonds where undercoordination makes other bonds look as strong.
+    """
+    bonds = find_bonds(bulk)
+    found = set()
+    for unit in find_units(bulk):
+        inside = set(unit.atoms)
+        found |= {
+            (bulk.elements[i], bulk.elements[bond.j])
+            for i in unit.atoms
+            for bond in bonds[i]
+            if bulk.oxidation_states[i] > 0 and bond.j in inside
+        }
+    return frozenset(found)
+
+
 def find_units(structure: AtomicStructure) -> tuple[Unit, ...]:
     """Isolated groups that a cut must not break: PO4, P2O7, OH, CO3, AlCl4, YCl6 and the like.
 
-    A bond belongs to a unit when its strength, the cation's charge over its coordination number
-    (Pauling, J. Am. Chem. Soc. 51, 1010 (1929)), is at least half of the anion's charge: then the anion
-    belongs more to this cation than to all others together. P-O in AlPO4 has 1.25 of 2, Al-O 0.75 of 2.
-    Groups that run on through the crystal, such as the framework of SiO2, are no units.
+    Which bonds count is decided by ``binds_unit``. Groups
+    that run on through the crystal, such as the framework of SiO2, are no units.
     """
     bonds = find_bonds(structure)
     charges = structure.oxidation_states
@@ -196,7 +253,7 @@ def find_units(structure: AtomicStructure) -> tuple[Unit, ...]:
             i = queue.pop()
             for bond in bonds[i]:
                 cation, anion = (i, bond.j) if charges[i] > 0 else (bond.j, i)
-                if charges[cation] / len(bonds[cation]) < 0.5 * abs(charges[anion]) - 1e-6:
+                if not binds_unit(charges[cation] / len(bonds[cation]), charges[anion]):
                     continue
                 place = places[i] + bond.vector_ang
                 if bond.j not in places:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .errors import SurfshiftError
 from .hydroxylation import CoverageError, hydroxylate, possible_coverages
 from .library import build_crystal, load_crystal
-from .slabs import cut_slabs
+from .slabs import AtomBudgetError, cut_slabs
 from .vocabulary import AtomicStructure, Candidate, Region
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-class AtomBudgetError(SurfshiftError):
-    """A slab with more atoms than the study allows."""
+__all__ = ["AtomBudgetError", "bulk_candidate", "enumerate_surfaces"]
 
 
 def bulk_candidate(crystal: str | AtomicStructure, *, name: str = "") -> Candidate:
@@ -56,6 +54,9 @@ def enumerate_surfaces(
     hydroxylation: Sequence[float] = (0.0, 1.0),
     max_atoms: int = 200,
     keep_polar: bool = False,
+    reconstruct: bool = False,
+    min_width_ang: float = 0.0,
+    orthogonal: bool = False,
 ) -> tuple[Candidate, ...]:
     """Symmetry-distinct terminations of a facet, each dry and with water split over it.
 
@@ -63,7 +64,7 @@ def enumerate_surfaces(
     ----------
     bulk, parent
         The crystal and the name that the candidates' names begin with.
-    miller, thickness_ang, vacuum_ang, keep_polar
+    miller, thickness_ang, vacuum_ang, keep_polar, reconstruct, min_width_ang, orthogonal
         As in ``cut_slabs``.
     hydroxylation
         Coverages, as in ``hydroxylate``; 0.0 is the dry slab. A coverage that fits some terminations only is
@@ -85,7 +86,16 @@ def enumerate_surfaces(
     if not hydroxylation:
         raise CoverageError("no coverage was given; use 0.0 for the dry surface, 1.0 for the fully hydroxylated one")
     slabs = cut_slabs(
-        bulk, miller, thickness_ang=thickness_ang, vacuum_ang=vacuum_ang, parent=parent, keep_polar=keep_polar
+        bulk,
+        miller,
+        thickness_ang=thickness_ang,
+        vacuum_ang=vacuum_ang,
+        parent=parent,
+        keep_polar=keep_polar,
+        reconstruct=reconstruct,
+        min_width_ang=min_width_ang,
+        orthogonal=orthogonal,
+        max_atoms=max_atoms,
     )
     possible = {slab.name: possible_coverages(slab, bulk) for slab in slabs}
     for coverage in hydroxylation:
@@ -102,7 +112,6 @@ def enumerate_surfaces(
     for slab in slabs:
         for coverage in dict.fromkeys(hydroxylation):
             if coverage == 0.0:
-                _check_budget(slab, max_atoms)
                 candidates.append(slab)
             elif _fits(coverage, possible[slab.name]):
                 for candidate in hydroxylate(slab, bulk, coverage=coverage):

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import warnings
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .bonding import covalent_distance
+from .disorder import DisorderedStructure
 from .errors import SurfshiftError, nearest
 from .vocabulary import AtomicStructure
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+    from ase import Atoms
+    from numpy.typing import NDArray
     from pymatgen.core.structure import Structure
+
+OCCUPANCY_TOLERANCE = 0.01
+"""Charge that rounded occupancies may leave over, as a share of the positive charge."""
 
 MERGE_ANG = 1e-3
 """Atoms of one element that are closer are one atom, written twice by rounded symmetry."""
@@ -70,18 +77,139 @@ def read_structure(path: str | Path, *, oxidation_states: Mapping[str, float] | 
     file = Path(path)
     if not file.is_file():
         raise StructureFileError(f"no structure file {str(file)!r}; check the path")
-    structure = _read(file)
+    return _finished(_read(file), file, oxidation_states)
+
+
+def _finished(structure: Structure, file: Path, oxidation_states: Mapping[str, float] | None) -> AtomicStructure:
     _refuse_disorder(structure, file)
     structure = _merge_duplicates(structure)
     _refuse_overlaps(structure, file)
     result = AtomicStructure.from_pymatgen(_assign(structure, file, oxidation_states))
-    if abs(result.total_charge) > 1e-3:
-        states = dict(zip(result.elements, result.oxidation_states, strict=True))
-        raise OxidationStateError(
-            f"{file.name}: oxidation states {_in_words(states)} give {result.formula} a charge of "
-            f"{result.total_charge:+g} per cell; give states that add up to zero"
-        )
+    _require_neutral(result, file.name)
     return result
+
+
+def structure_from_atoms(
+    lattice: NDArray[np.float64],
+    elements: Sequence[str],
+    frac_coords: NDArray[np.float64],
+    *,
+    label: str,
+    oxidation_states: Mapping[str, float] | None = None,
+    periodic: tuple[bool, bool, bool] = (True, True, True),
+) -> AtomicStructure:
+    """A structure from its bare atoms, with oxidation states given or found as in ``read_structure``.
+
+    Parameters
+    ----------
+    lattice
+        Lattice vectors as rows, shape (3, 3), angstrom.
+    elements, frac_coords
+        Symbols and fractional coordinates (n, 3), kept in this order.
+    label
+        What messages call the structure.
+
+    Raises
+    ------
+    OverlapError
+        If two atoms are too close.
+    OxidationStateError
+        If no neutral set of oxidation states is found, or those given are not neutral.
+    """
+    from pymatgen.core.structure import Structure
+
+    file = Path(label)
+    bare = Structure(lattice, list(elements), frac_coords)
+    _refuse_overlaps(bare, file)
+    result = AtomicStructure.from_pymatgen(_assign(bare, file, oxidation_states), periodic=periodic)
+    _require_neutral(result, label)
+    return result
+
+
+def _require_neutral(structure: AtomicStructure, name: str) -> None:
+    if abs(structure.total_charge) > 1e-3:
+        states = dict(zip(structure.elements, structure.oxidation_states, strict=True))
+        raise OxidationStateError(
+            f"{name}: oxidation states {_in_words(states)} give {structure.formula} a charge of "
+            f"{structure.total_charge:+g} per cell; give states that add up to zero"
+        )
+
+
+def read_disordered(path: str | Path, *, oxidation_states: Mapping[str, float] | None = None) -> DisorderedStructure:
+    """Read a crystal with partial occupancies, for ``surfshift.structures.ordering.order_structure``.
+
+    Oxidation states as for ``read_structure``.
+
+    Raises
+    ------
+    StructureFileError, OverlapError, OxidationStateError
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise StructureFileError(f"no structure file {str(file)!r}; check the path")
+    return disordered_from_pymatgen(_read(file), name=file.name, oxidation_states=oxidation_states)
+
+
+def disordered_from_pymatgen(
+    structure: Structure, *, name: str = "structure", oxidation_states: Mapping[str, float] | None = None
+) -> DisorderedStructure:
+    """Take over a pymatgen structure with or without partial occupancies.
+
+    Raises
+    ------
+    OverlapError
+        If a site holds more than one atom.
+    OxidationStateError
+        If no oxidation states are given, in the structure, or follow from the composition.
+    """
+    for number, site in enumerate(structure, start=1):
+        if sum(site.species.values()) > 1.0 + 1e-3:
+            raise OverlapError(f"{name}: site {number} holds {site.species_string}; it can hold one atom at most")
+    elements = sorted({species.symbol for site in structure for species in site.species})
+    if oxidation_states is None and structure.is_ordered:
+        return DisorderedStructure.from_pymatgen(_assign(structure, Path(name), None), name=name)
+    every = {species for site in structure for species in site.species}
+    if oxidation_states is None and all(getattr(species, "oxi_state", None) is not None for species in every):
+        return DisorderedStructure.from_pymatgen(structure, name=name)
+    if oxidation_states is not None:
+        decorated = _assign_given(structure, Path(name), elements, oxidation_states)
+    else:
+        bare = structure.copy()
+        bare.remove_oxidation_states()
+        guessed = _assign_by_integers(bare)
+        if guessed is None:
+            raise OxidationStateError(
+                f"{name}: no oxidation states found that make {structure.composition.formula} neutral; "
+                f"give one for each of {', '.join(elements)}"
+            )
+        decorated = guessed
+    return DisorderedStructure.from_pymatgen(decorated, name=name)
+
+
+def from_pymatgen(
+    structure: Structure, *, name: str = "structure", oxidation_states: Mapping[str, float] | None = None
+) -> AtomicStructure:
+    """Take over an ordered pymatgen structure, for example one that a database client returned.
+
+    Raises
+    ------
+    PartialOccupancyError, OverlapError, OxidationStateError
+        As for ``read_structure``.
+    """
+    return _finished(structure.copy(), Path(name), oxidation_states)
+
+
+def from_ase(
+    atoms: Atoms, *, name: str = "structure", oxidation_states: Mapping[str, float] | None = None
+) -> AtomicStructure:
+    """Take over ase atoms with a complete cell; initial charges, where there are any, are the oxidation states.
+
+    Raises
+    ------
+    StructureFileError, OverlapError, OxidationStateError
+        As for ``read_structure``.
+    """
+    return _finished(_from_atoms(atoms, name), Path(name), oxidation_states)
 
 
 def _read(file: Path) -> Structure:
@@ -118,13 +246,20 @@ def _read_cif(file: Path) -> Structure:
 def _read_with_ase(file: Path) -> Structure:
     from ase import Atoms
     from ase.io import read
-    from pymatgen.core.structure import Structure
 
     atoms = read(file)
-    if not isinstance(atoms, Atoms) or not len(atoms):
+    if not isinstance(atoms, Atoms):
         raise StructureFileError(f"{str(file)!r} holds no atoms; give a file with one crystal")
+    return _from_atoms(atoms, str(file))
+
+
+def _from_atoms(atoms: Atoms, name: str) -> Structure:
+    from pymatgen.core.structure import Structure
+
+    if not len(atoms):
+        raise StructureFileError(f"{name!r} holds no atoms; give one crystal")
     if atoms.cell.rank < 3:
-        raise StructureFileError(f"{str(file)!r} has no complete cell; give a crystal with three lattice vectors")
+        raise StructureFileError(f"{name!r} has no complete cell; give a crystal with three lattice vectors")
     structure = Structure(atoms.cell.array, atoms.get_chemical_symbols(), atoms.get_scaled_positions())
     charges = atoms.get_initial_charges()
     if np.abs(charges).max() > 0:
@@ -148,8 +283,8 @@ def _refuse_disorder(structure: Structure, file: Path) -> None:
             )
         if len(elements) > 1 or abs(total - 1.0) > 1e-3:
             raise PartialOccupancyError(
-                f"{file.name}: {place} is occupied by {site.species_string}; partial occupancies are not supported, "
-                "give an ordered structure"
+                f"{file.name}: {place} is occupied by {site.species_string}; give an ordered structure, or make "
+                "ordered cells with read_disordered and surfshift.structures.ordering.order_structure"
             )
 
 
@@ -216,7 +351,11 @@ def _assign_given(structure: Structure, file: Path, elements: list[str], given: 
 def _assign_by_valence(structure: Structure) -> Structure | None:
     from pymatgen.analysis.bond_valence import BVAnalyzer
 
-    if len(structure) > MAX_BVA_ATOMS or len(structure.composition) < 2:
+    if len(structure.composition) == 1:
+        decorated = structure.copy()
+        decorated.add_oxidation_state_by_element({str(structure.composition.elements[0]): 0})
+        return decorated
+    if len(structure) > MAX_BVA_ATOMS:
         return None
     try:
         return BVAnalyzer().get_oxi_state_decorated_structure(structure)
@@ -233,6 +372,27 @@ def _assign_by_composition(structure: Structure) -> Structure | None:
         return None
     decorated = structure.copy()
     decorated.add_oxidation_state_by_element(guesses[0])
+    return decorated
+
+
+def _assign_by_integers(structure: Structure) -> Structure | None:
+    """One common state per element, where just one choice makes the composition neutral within its rounding.
+
+    Occupancies are seldom exact, so that the charge may miss zero by ``OCCUPANCY_TOLERANCE`` of the positive charge.
+    Not pymatgen's own search: it lets the atoms of one element differ, which takes hours for a few hundred atoms.
+    """
+    amounts = {element: float(n) for element, n in structure.composition.element_composition.items()}
+    choices = [[q for q in element.common_oxidation_states if q] for element in amounts]
+    neutral = []
+    for states in product(*choices):
+        charges = [q * n for q, n in zip(states, amounts.values(), strict=True)]
+        positive = sum(charge for charge in charges if charge > 0)
+        if positive and abs(sum(charges)) <= OCCUPANCY_TOLERANCE * positive:
+            neutral.append({element.symbol: q for element, q in zip(amounts, states, strict=True)})
+    if len(neutral) != 1:
+        return None
+    decorated = structure.copy()
+    decorated.add_oxidation_state_by_element(neutral[0])
     return decorated
 
 

@@ -2,210 +2,204 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .bonding import closest_pair, covalent_distance, find_bonds
+from .crystal_checks import BondStatistics, CrystalCheck, CrystalDataError, compare_with_facts
+from .disorder import DisorderedSite, DisorderedStructure, SiteSpecies
 from .errors import SurfshiftError, nearest
-from .vocabulary import AtomicStructure, Crystal, Frozen
+from .vocabulary import AtomicStructure, Crystal, CrystalSite, as_tensor3
 
-MAX_DENSITY_DEVIATION = 0.02
-"""Largest relative difference of built and published density."""
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
-MIN_DISTANCE_RATIO = 0.7
-"""Atoms closer than this share of the sum of their covalent radii overlap."""
+MERGE_ANG = 0.01
+"""Images of a site that are closer are one atom on a special position."""
 
-MAX_VALENCE_DEVIATION = 0.3
-"""Largest relative difference of a cation's bond-valence sum and its oxidation state; P comes out 20 % high."""
+__all__ = [
+    "BondStatistics",
+    "CrystalCheck",
+    "CrystalDataError",
+    "DisorderedCrystalError",
+    "UnknownCrystalError",
+    "build_crystal",
+    "build_disordered",
+    "check_crystal",
+    "crystal_names",
+    "disordered_crystal_names",
+    "load_crystal",
+]
 
 
 class UnknownCrystalError(SurfshiftError):
     """A crystal name that the library does not have."""
 
 
-class CrystalDataError(SurfshiftError):
-    """A crystal whose data cannot be built or contradict each other."""
-
-
-class BondStatistics(Frozen):
-    """Bonds of one cation element to one anion element.
-
-    Coordination numbers count bonds of one cation to this anion; lengths in angstrom;
-    ``valence_sums`` are the least and the largest bond-valence sum of a cation, over all its anions.
-    """
-
-    cation: str
-    anion: str
-    coordination: tuple[int, int]
-    length_ang: tuple[float, float]
-    valence_sums: tuple[float, float]
-
-
-class CrystalCheck(Frozen):
-    """What was compared when a crystal was checked.
-
-    Attributes
-    ----------
-    composition
-        Atoms per cell by element.
-    charge
-        Sum of the oxidation states per cell, e.
-    density_g_cm3, published_density_g_cm3
-        Of the built structure and from the literature.
-    shortest_ang, shortest_pair
-        Distance and elements of the two atoms that are closest in terms of their covalent radii.
-    bonds
-        Bond lengths and coordination numbers per pair of elements.
-    """
-
-    name: str
-    composition: dict[str, int]
-    charge: float
-    density_g_cm3: float
-    published_density_g_cm3: float
-    shortest_ang: float
-    shortest_pair: tuple[str, str]
-    bonds: tuple[BondStatistics, ...]
+class DisorderedCrystalError(SurfshiftError):
+    """A crystal with partial occupancies where an ordered one is needed."""
 
 
 @cache
 def _entries() -> dict[str, dict[str, Any]]:
     import yaml
 
-    text = (files(__package__) / "data" / "crystals.yaml").read_text(encoding="utf-8")
-    entries: dict[str, dict[str, Any]] = yaml.safe_load(text)
+    entries: dict[str, dict[str, Any]] = {}
+    for file in sorted((files(__package__) / "data" / "crystals").iterdir(), key=lambda item: item.name):
+        if file.name.endswith(".yaml"):
+            # the C loader is ten times faster, where libyaml is there
+            loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+            entries.update(yaml.load(file.read_text(encoding="utf-8"), Loader=loader))
     return entries
 
 
+def _is_disordered(entry: dict[str, Any]) -> bool:
+    return any(site.get("occupancy", 1.0) != 1.0 for site in entry["sites"])
+
+
 def crystal_names() -> tuple[str, ...]:
-    """Names of all crystals of the library, sorted."""
-    return tuple(sorted(_entries()))
+    """Names of all ordered crystals of the library, sorted; ``build_crystal`` builds each of them."""
+    return tuple(sorted(name for name, entry in _entries().items() if not _is_disordered(entry)))
+
+
+def disordered_crystal_names() -> tuple[str, ...]:
+    """Names of the crystals with partial occupancies, sorted; they are ordered before use."""
+    return tuple(sorted(name for name, entry in _entries().items() if _is_disordered(entry)))
 
 
 def load_crystal(name: str) -> Crystal:
-    """The published facts of a crystal.
+    """The published facts of a crystal, ordered or not.
+
+    ``LATP_x0.15`` and the like name any composition of that family between 0 and 0.5.
 
     Raises
     ------
     UnknownCrystalError
         If the library has no crystal of that name; the message names the nearest one.
     """
-    try:
-        entry = _entries()[name]
-    except KeyError:
-        raise UnknownCrystalError(f"no crystal {name!r} in the library; {nearest(name, crystal_names())}") from None
-    return Crystal.model_validate({"name": name, **entry})
+    entry = _entries().get(name)
+    if entry is not None:
+        return Crystal.model_validate({"name": name, **entry})
+    family = re.fullmatch(r"LATP_x(\d+(?:\.\d+)?)", name)
+    if family:
+        from .families import latp
+
+        return latp(float(family[1]))
+    raise UnknownCrystalError(f"no crystal {name!r} in the library; {nearest(name, _entries())}")
 
 
 def build_crystal(crystal: Crystal) -> AtomicStructure:
-    """The conventional cell of a crystal, every site multiplied by the space group.
+    """The conventional cell of an ordered crystal, every site multiplied by the space group, checked.
 
     Raises
     ------
     CrystalDataError
-        If the space group does not accept the cell, or its symbol and number disagree.
+        If the space group does not accept the cell, its symbol and number disagree, or the cell fails a check of
+        ``check_crystal``.
+    DisorderedCrystalError
+        If the crystal has partial occupancies; the message says how to order it.
     """
-    from pymatgen.core.lattice import Lattice
-    from pymatgen.core.periodic_table import Species
-    from pymatgen.core.structure import Structure
-    from pymatgen.symmetry.groups import SpaceGroup
-
-    try:
-        number = SpaceGroup(crystal.space_group).int_number
-        structure = Structure.from_spacegroup(
-            crystal.space_group,
-            Lattice.from_parameters(*crystal.cell),
-            [Species(site.element, site.oxidation_state) for site in crystal.sites],
-            [site.xyz for site in crystal.sites],
-            tol=1e-3,
+    if not crystal.is_ordered:
+        sites = ", ".join(f"{s.label} {s.occupancy:g}" for s in crystal.sites if s.occupancy != 1.0)
+        raise DisorderedCrystalError(
+            f"{crystal.name} has partial occupancies ({sites}) and stands for many ordered cells; make them with "
+            "surfshift.structures.ordering.order_structure(build_disordered(crystal))"
         )
-    except ValueError as error:
-        raise CrystalDataError(
-            f"{crystal.name}: cannot build {crystal.space_group} with cell {crystal.cell}: {error}; "
-            "correct the space group, the cell or the sites"
-        ) from error
-    if number != crystal.space_group_number:
-        raise CrystalDataError(
-            f"{crystal.name}: {crystal.space_group} is space group {number}, not {crystal.space_group_number}; "
-            "correct one of the two"
-        )
-    return AtomicStructure.from_pymatgen(structure)
+    return _checked(crystal)[0].ordered()
 
 
-def _bond_statistics(structure: AtomicStructure) -> tuple[BondStatistics, ...]:
-    counts: dict[tuple[str, str], list[int]] = {}
-    lengths: dict[tuple[str, str], list[float]] = {}
-    sums: dict[str, list[float]] = {}
-    for i, bonds in enumerate(find_bonds(structure)):
-        if structure.oxidation_states[i] <= 0:
-            continue
-        cation = structure.elements[i]
-        sums.setdefault(cation, []).append(sum(bond.valence for bond in bonds))
-        anions = [structure.elements[bond.j] for bond in bonds]
-        for anion in set(anions):
-            counts.setdefault((cation, anion), []).append(anions.count(anion))
-        for bond, anion in zip(bonds, anions, strict=True):
-            lengths.setdefault((cation, anion), []).append(bond.length_ang)
-    return tuple(
-        BondStatistics(
-            cation=pair[0],
-            anion=pair[1],
-            coordination=(min(counts[pair]), max(counts[pair])),
-            length_ang=(min(lengths[pair]), max(lengths[pair])),
-            valence_sums=(min(sums[pair[0]]), max(sums[pair[0]])),
-        )
-        for pair in sorted(counts)
-    )
+def build_disordered(crystal: Crystal) -> DisorderedStructure:
+    """The conventional cell of any crystal with its occupancies, checked.
+
+    Raises
+    ------
+    CrystalDataError
+        As for ``build_crystal``.
+    """
+    return _checked(crystal)[0]
 
 
 def check_crystal(crystal: Crystal) -> CrystalCheck:
     """Build a crystal and compare it with what is known about it.
 
     Checked are the composition against the formula and Z, the charge, the density against the
-    published one (2 %), overlaps, and the bond-valence sum of every cation (30 %).
+    published one (2 %), overlaps, and the bond-valence sum of every cation (30 %, or what the entry states).
 
     Raises
     ------
     CrystalDataError
         If any of them fails; the message names all that fail.
     """
-    from pymatgen.core.composition import Composition
+    return _checked(crystal)[1]
 
-    structure = build_crystal(crystal)
-    built = structure.to_pymatgen()
-    composition = {el: structure.elements.count(el) for el in dict.fromkeys(structure.elements)}
-    expected = {str(el): round(n * crystal.formula_units) for el, n in Composition(crystal.formula).items()}
-    density = float(built.density)
-    i, j, shortest = closest_pair(structure)
-    bonds = _bond_statistics(structure)
-    charges = dict(zip(structure.elements, structure.oxidation_states, strict=True))
-    problems = []
-    if composition != expected:
-        problems.append(f"the cell holds {composition}, but {crystal.formula_units} {crystal.formula} are {expected}")
-    if abs(structure.total_charge) > 1e-6:
-        problems.append(f"the cell has charge {structure.total_charge:+g}")
-    if abs(density / crystal.density_g_cm3 - 1.0) > MAX_DENSITY_DEVIATION:
-        problems.append(f"density {density:.3f} against published {crystal.density_g_cm3:.3f} g/cm3")
-    if shortest < MIN_DISTANCE_RATIO * covalent_distance(structure.elements[i], structure.elements[j]):
-        problems.append(f"{structure.elements[i]} and {structure.elements[j]} are {shortest:.3f} angstrom apart")
-    problems.extend(
-        f"bond-valence sum of {pair.cation} is {value:.2f}, oxidation state {charges[pair.cation]:g}"
-        for pair in bonds
-        for value in dict.fromkeys(pair.valence_sums)
-        if not np.isclose(value, charges[pair.cation], rtol=MAX_VALENCE_DEVIATION, atol=0.0)
-    )
-    if problems:
-        raise CrystalDataError(f"{crystal.name}: {'; '.join(problems)}; correct the entry")
-    return CrystalCheck(
-        name=crystal.name,
-        composition=composition,
-        charge=structure.total_charge,
-        density_g_cm3=density,
-        published_density_g_cm3=crystal.density_g_cm3,
-        shortest_ang=shortest,
-        shortest_pair=(structure.elements[i], structure.elements[j]),
-        bonds=bonds,
-    )
+
+@cache
+def _checked(crystal: Crystal) -> tuple[DisorderedStructure, CrystalCheck]:
+    cell = _expand(crystal)
+    return cell, compare_with_facts(crystal, cell)
+
+
+@cache
+def _numbers_by_symbol() -> dict[str, int]:
+    import spglib
+
+    kinds = [spglib.get_spacegroup_type(hall) for hall in range(1, 531)]
+    return {kind.international_short: int(kind.number) for kind in kinds if kind is not None}
+
+
+@cache
+def _operations(number: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Rotations (n, 3, 3) and translations (n, 3) of a space group: origin choice 1, hexagonal axes, unique axis b."""
+    import spglib
+
+    kinds = {hall: spglib.get_spacegroup_type(hall) for hall in range(1, 531)}
+    hall = next(k for k, kind in kinds.items() if kind is not None and kind.number == number)
+    found = spglib.get_symmetry_from_database(hall)
+    if found is None:
+        raise CrystalDataError(f"spglib has no operations of space group {number}; it cannot be built")
+    return np.array(found["rotations"], dtype=np.float64), np.array(found["translations"], dtype=np.float64)
+
+
+def _expand(crystal: Crystal) -> DisorderedStructure:
+    from pymatgen.core.lattice import Lattice
+
+    number = _numbers_by_symbol().get(crystal.space_group)
+    if number is None:
+        raise CrystalDataError(
+            f"{crystal.name}: no space group {crystal.space_group!r}; "
+            f"{nearest(crystal.space_group, _numbers_by_symbol())}"
+        )
+    if number != crystal.space_group_number:
+        raise CrystalDataError(
+            f"{crystal.name}: {crystal.space_group} is space group {number}, not {crystal.space_group_number}; "
+            "correct one of the two"
+        )
+    rotations, translations = _operations(number)
+    lattice = np.array(Lattice.from_parameters(*crystal.cell).matrix)
+    metric = lattice @ lattice.T
+    if not np.allclose(np.swapaxes(rotations, 1, 2) @ metric @ rotations, metric, rtol=0.0, atol=1e-3 * metric.max()):
+        raise CrystalDataError(
+            f"{crystal.name}: cannot build {crystal.space_group} with cell {crystal.cell}: its operations do not keep "
+            "this cell; correct the space group, the cell or the sites"
+        )
+    shared: dict[tuple[float, float, float], list[CrystalSite]] = {}
+    for site in crystal.sites:
+        shared.setdefault(site.xyz, []).append(site)
+    sites = []
+    for xyz, held in shared.items():
+        species = tuple(
+            SiteSpecies(element=s.element, oxidation_state=s.oxidation_state, occupancy=s.occupancy) for s in held
+        )
+        label = "/".join(s.label for s in held)
+        images = (rotations @ np.array(xyz) + translations) % 1.0
+        kept = np.empty((0, 3))
+        for image in images:
+            delta = kept - image
+            if not (np.linalg.norm((delta - np.round(delta)) @ lattice, axis=1) < MERGE_ANG).any():
+                kept = np.vstack([kept, image])
+                x, y, z = (float(v) for v in image)
+                sites.append(DisorderedSite(label=label, frac_coords=(x, y, z), species=species))
+    return DisorderedStructure(name=crystal.name, lattice_ang=as_tensor3(lattice), sites=tuple(sites))

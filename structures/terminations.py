@@ -1,22 +1,22 @@
-"""Where a crystal can be cut along a facet: its planes, the windows between two cuts, the bonds they break.
+"""Where a crystal can be cut along a facet: windows between two cuts, the bonds they break, their dipole.
 
-A plane holds *nodes*: isolated units such as PO4, which stay whole, and single atoms. A window is a
-run of consecutive planes; its first and last plane are the two terminations of a slab.
+A cut runs between two planes of nodes (units that stay whole, and single atoms). A window is the
+matter between a lower and an upper cut; these are the two terminations of a slab.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import reduce
-from itertools import product
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from .bonding import find_bonds, find_units
+from .bonding import find_bonds
 from .errors import SurfshiftError
-from .symmetry import symmetry_operations
+from .facets import Facet, MillerError, orient, reduce_miller
+from .nodes import SAME_PLACE_ANG, FacetNodes, facet_nodes, symmetry_images
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -25,15 +25,24 @@ if TYPE_CHECKING:
 
     from .vocabulary import AtomicStructure
 
-PLANE_TOLERANCE_ANG = 0.02
-"""Nodes whose heights differ by less lie in one plane."""
+__all__ = [
+    "DIPOLE_TOLERANCE_E_ANG",
+    "CutSystem",
+    "Facet",
+    "MillerError",
+    "MissingBond",
+    "NotACutError",
+    "Window",
+    "missing_bonds",
+    "orient",
+    "reduce_miller",
+]
 
-SAME_PLACE_ANG = 0.05
-"""Two positions that are closer are one."""
+DIPOLE_TOLERANCE_E_ANG = 0.05
+"""A slab whose dipole along the normal is smaller counts as nonpolar, e angstrom per cell."""
 
-
-class MillerError(SurfshiftError):
-    """A Miller index that names no plane."""
+PLANE_CHARGE_TOLERANCE_E = 1e-3
+"""Planes whose charge is smaller are neutral."""
 
 
 class NotACutError(SurfshiftError):
@@ -41,291 +50,222 @@ class NotACutError(SurfshiftError):
 
 
 @dataclass(frozen=True)
-class Facet:
-    """A lattice plane and the axes of a slab cut along it.
-
-    Attributes
-    ----------
-    miller
-        The index, divided by its greatest common divisor.
-    in_plane
-        Two shortest lattice vectors in the plane, shape (2, 3), angstrom, in the bulk's frame.
-    step
-        A lattice vector to the next lattice plane, shape (3,), angstrom, in the bulk's frame.
-    rotation
-        Proper rotation from the bulk's frame to the slab's: first in-plane vector along x, normal along z.
-    """
-
-    miller: tuple[int, int, int]
-    in_plane: NDArray[np.float64]
-    step: NDArray[np.float64]
-    rotation: NDArray[np.float64]
-
-    @property
-    def cell(self) -> NDArray[np.float64]:
-        """The primitive cell in_plane, step as rows, shape (3, 3), angstrom."""
-        return np.vstack([self.in_plane, self.step])
-
-    @property
-    def normal(self) -> NDArray[np.float64]:
-        """Unit vector out of the face, in the bulk's frame."""
-        normal: NDArray[np.float64] = self.rotation[2]
-        return normal
-
-    @property
-    def spacing_ang(self) -> float:
-        """Distance of neighbouring lattice planes, angstrom."""
-        return float(self.step @ self.normal)
-
-    @property
-    def area_ang2(self) -> float:
-        """Area of the in-plane cell, square angstrom."""
-        return float(np.linalg.norm(np.cross(*self.in_plane)))
-
-
-def reduce_miller(miller: Sequence[int]) -> tuple[int, int, int]:
-    """The index divided by its greatest common divisor.
-
-    Raises
-    ------
-    MillerError
-        If it is not three integers, or all are zero.
-    """
-    if len(miller) != 3 or any(isinstance(h, bool) or not float(h).is_integer() for h in miller):
-        raise MillerError(f"Miller index {tuple(miller)} is not three integers; write for example (1, 0, 0)")
-    h, k, l = (int(value) for value in miller)  # noqa: E741 (crystallography's own letters)
-    divisor = math.gcd(h, k, l)
-    if divisor == 0:
-        raise MillerError("Miller index (0, 0, 0) names no plane; write for example (1, 0, 0)")
-    return h // divisor, k // divisor, l // divisor
-
-
-def _lattice_translations(bulk: AtomicStructure) -> NDArray[np.float64]:
-    """All fractional translations that carry the crystal into itself within its cell, shape (n, 3)."""
-    operations = symmetry_operations(bulk)
-    return np.array([shift for rotation, shift in operations if np.array_equal(rotation, np.eye(3))])
-
-
-def orient(bulk: AtomicStructure, miller: Sequence[int]) -> Facet:
-    """The facet of a crystal, with the shortest in-plane vectors of its primitive lattice.
-
-    Raises
-    ------
-    MillerError
-        If the index is no plane.
-    """
-    index = reduce_miller(miller)
-    reciprocal = np.linalg.inv(bulk.lattice).T
-    normal = np.array(index) @ reciprocal
-    normal /= np.linalg.norm(normal)
-    translations = _lattice_translations(bulk)
-    volume = abs(np.linalg.det(bulk.lattice)) / len(translations)
-    for reach in range(max(abs(h) for h in index) + 1, 30):
-        steps = np.array(list(product(range(-reach, reach + 1), repeat=3)), dtype=float)
-        vectors = (steps[:, None, :] + translations[None, :, :]).reshape(-1, 3) @ bulk.lattice
-        heights = vectors @ normal
-        # the sort key is rounded so that ties, and with them the axes, do not hang on the last digit
-        lengths = np.round(np.linalg.norm(vectors, axis=1), 6)
-        order = np.lexsort((*np.round(-vectors.T, 6), lengths))
-        flat = [i for i in order if abs(heights[i]) < 1e-6 and lengths[i] > 1e-3]
-        up = [i for i in order if heights[i] > 1e-3]
-        first = vectors[flat[0]]
-        second = next((vectors[i] for i in flat if np.linalg.norm(np.cross(first, vectors[i])) > 1e-3), None)
-        if second is None:
-            continue
-        lowest = min(heights[up])
-        step = next(vectors[i] for i in up if heights[i] < lowest + 1e-6)
-        if np.cross(first, second) @ normal < 0:
-            second = -second
-        if np.isclose(np.cross(first, second) @ step, volume, rtol=1e-6):
-            x_axis = first / np.linalg.norm(first)
-            rotation = np.array([x_axis, np.cross(normal, x_axis), normal])
-            return Facet(index, np.array([first, second]), step, rotation)
-    raise MillerError(f"no lattice vectors found for {index}; use a smaller index")
-
-
-@dataclass(frozen=True)
-class Node:
-    """A unit or a single atom of the facet's primitive cell.
-
-    ``centre`` is its centroid in the bulk's frame; atom ``atoms[k]`` of the bulk sits at centre + offsets[k].
-    """
-
-    atoms: tuple[int, ...]
-    centre: NDArray[np.float64]
-    offsets: NDArray[np.float64]
-
-
-def find_nodes(bulk: AtomicStructure, facet: Facet) -> tuple[Node, ...]:
-    """Units and single atoms in one primitive cell of the facet, sorted by height, heights in [0, spacing)."""
-    units = find_units(bulk)
-    in_units = {i for unit in units for i in unit.atoms}
-    cart = bulk.cart_coords
-    raw = [(unit.atoms, cart[unit.atoms[0]] + unit.offsets_ang) for unit in units]
-    raw += [((i,), cart[[i]]) for i in range(len(bulk)) if i not in in_units]
-    inverse = np.asarray(np.linalg.inv(facet.cell), dtype=np.float64)
-    nodes: list[Node] = []
-    for atoms, places in raw:
-        centroid = places.mean(axis=0)
-        frac = centroid @ inverse
-        # a node within the tolerance below the next lattice plane belongs to that plane
-        shift = np.floor(frac + np.array([1e-6, 1e-6, PLANE_TOLERANCE_ANG / facet.spacing_ang / 2]))
-        centre = (frac - shift) @ facet.cell
-        kinds = sorted(bulk.elements[i] for i in atoms)
-        known = (node for node in nodes if kinds == sorted(bulk.elements[i] for i in node.atoms))
-        if not any(_is_same_place(centre - node.centre, inverse, facet.cell) for node in known):
-            nodes.append(Node(atoms, centre, places - centroid))
-    return tuple(sorted(nodes, key=lambda node: (round(float(node.centre @ facet.normal), 4), node.atoms)))
-
-
-def _is_same_place(difference: NDArray[np.float64], inverse: NDArray[np.float64], cell: NDArray[np.float64]) -> bool:
-    frac = difference @ inverse
-    return bool(np.linalg.norm((frac - np.round(frac)) @ cell) < SAME_PLACE_ANG)
-
-
-@dataclass(frozen=True)
 class Window:
-    """A slab-to-be: consecutive planes of a facet.
+    """A slab-to-be: the matter between cut ``lower`` and cut ``upper``, the latter ``n_cells`` steps higher.
 
     Attributes
     ----------
-    nodes
-        Nodes with the number of steps each was moved up.
+    lower, upper, n_cells
+        Numbers of the two cuts in ``FacetNodes.cut_levels``.
+    n_atoms
+        Atoms per primitive in-plane cell.
     n_formula
-        Number of bulk formula units.
+        Number of bulk formula units; of an off-stoichiometric window the smallest share of any element.
     dipole_e_ang
-        Dipole along the normal from oxidation states.
-    cut_strength
-        Sum of the Pauling strengths (charge over coordination number) of the broken bonds, e, both faces.
+        Dipole along the normal from oxidation states, per primitive in-plane cell; of a charged window 0.
+    charge
+        Charge per primitive in-plane cell, e.
+    n_broken, cut_strength
+        Number of broken bonds, and the sum of their Pauling strengths in e, both faces together.
     kept_share
         Least share of its bonds that any node keeps.
     faces
         Classes of the lower and the upper face: equal numbers mean faces that symmetry makes equivalent.
+    is_symmetric
+        Whether an operation of the crystal swaps the two faces.
+    tasker
+        Tasker's class (J. Phys. C 12, 4977 (1979)): 1 all planes neutral, 2 charged planes without dipole, 3 with.
     """
 
-    nodes: tuple[tuple[Node, int], ...]
+    lower: int
+    upper: int
+    n_cells: int
+    n_atoms: int
     n_formula: float
     dipole_e_ang: float
+    charge: float
+    n_broken: int
     cut_strength: float
     kept_share: float
     faces: tuple[int, int]
-
-    def places(self, facet: Facet) -> tuple[list[int], NDArray[np.float64]]:
-        """Bulk index and position in the slab's frame of every atom, (n, 3), angstrom."""
-        atoms = [i for node, _ in self.nodes for i in node.atoms]
-        coords = np.vstack([node.centre + n * facet.step + node.offsets for node, n in self.nodes])
-        return atoms, coords @ facet.rotation.T
+    is_symmetric: bool
+    tasker: Literal[1, 2, 3]
 
 
-def group_planes(nodes: Sequence[Node], facet: Facet) -> tuple[tuple[Node, ...], ...]:
-    """Nodes of equal height, from the lowest plane up."""
-    planes: list[list[Node]] = []
-    for node in nodes:
-        height = float(node.centre @ facet.normal)
-        if planes and height - float(planes[-1][0].centre @ facet.normal) < PLANE_TOLERANCE_ANG:
-            planes[-1].append(node)
-        else:
-            planes.append([node])
-    return tuple(tuple(plane) for plane in planes)
+class CutSystem:
+    """All cuts of a facet, their symmetry, and the windows between them.
 
-
-@dataclass(frozen=True)
-class _Link:
-    """Bonds of one node to others: change of plane number of each neighbour, and bond strength."""
-
-    jumps: NDArray[np.int64]
-    strengths: NDArray[np.float64]
-
-
-def _link_planes(bulk: AtomicStructure, planes: Sequence[Sequence[Node]], facet: Facet) -> dict[tuple[int, ...], _Link]:
-    bonds = find_bonds(bulk)
-    inverse = np.asarray(np.linalg.inv(facet.cell), dtype=np.float64)
-    where = [(p, k, node) for p, plane in enumerate(planes) for node in plane for k in range(len(node.atoms))]
-    links = {}
-    for p, plane in enumerate(planes):
-        for node in plane:
-            jumps, strengths = [], []
-            for atom, offset in zip(node.atoms, node.offsets, strict=True):
-                for bond in bonds[atom]:
-                    if bond.j in node.atoms and any(
-                        np.linalg.norm(offset + bond.vector_ang - other) < SAME_PLACE_ANG for other in node.offsets
-                    ):
-                        continue
-                    target = node.centre + offset + bond.vector_ang
-                    for q, k, other_node in where:
-                        difference = target - other_node.centre - other_node.offsets[k]
-                        if _is_same_place(difference, inverse, facet.cell):
-                            cells = round(float(difference @ facet.normal) / facet.spacing_ang)
-                            jumps.append(cells * len(planes) + q - p)
-                            break
-                    cation = atom if bulk.oxidation_states[atom] > 0 else bond.j
-                    strengths.append(bulk.oxidation_states[cation] / len(bonds[cation]))
-            links[node.atoms] = _Link(np.array(jumps, dtype=np.int64), np.array(strengths))
-    return links
-
-
-def _face_classes(bulk: AtomicStructure, planes: Sequence[Sequence[Node]], facet: Facet) -> dict[tuple[int, int], int]:
-    """Number of the class of every face, keyed by plane and outward direction (+1 up, -1 down).
-
-    Faces are of one class when a symmetry operation of the crystal carries one into the other.
+    Parameters
+    ----------
+    bulk, miller, keep
+        As in ``facet_nodes``.
     """
-    lattice, inverse = bulk.lattice.T, np.linalg.inv(bulk.lattice.T)
-    heights = np.array([float(plane[0].centre @ facet.normal) for plane in planes])
-    classes = {(p, side): 2 * p + (side > 0) for p in range(len(planes)) for side in (1, -1)}
-    for rotation, translation in symmetry_operations(bulk):
-        turned = float(facet.normal @ (lattice @ rotation @ inverse) @ facet.normal)
-        if abs(abs(turned) - 1.0) > 1e-4:
-            continue
-        sign = 1 if turned > 0 else -1
-        moved = sign * heights + float(facet.normal @ lattice @ translation)
-        for p, height in enumerate(moved):
-            gaps = (heights - height) / facet.spacing_ang
-            q = int(np.argmin(np.abs(gaps - np.round(gaps))))
-            for side in (1, -1):
-                old, new = sorted((classes[(p, side)], classes[(q, side * sign)]))
-                classes = {face: old if number == new else number for face, number in classes.items()}
-    return classes
 
+    def __init__(self, bulk: AtomicStructure, miller: Sequence[int], *, keep: Sequence[str] = ()) -> None:
+        self.bulk = bulk
+        self.nodes: FacetNodes = facet_nodes(bulk, miller, keep=keep)
+        self.facet = self.nodes.facet
+        self.levels = self.nodes.cut_levels
+        cell = self.nodes.contents.sum(axis=0)
+        self.formula: NDArray[np.int64] = cell // reduce(math.gcd, cell.tolist())
+        self.formula_per_cell = int(cell[0] // self.formula[0])
+        self._moves = self._find_moves()
+        self.face_classes = self._find_face_classes()
 
-def find_windows(bulk: AtomicStructure, facet: Facet, thickness_ang: float) -> Iterator[Window]:
-    """Stoichiometric windows: for every pair of terminations the thinnest that is thick enough.
+    @property
+    def formula_volume_ang3(self) -> float:
+        """Volume of one formula unit, cubic angstrom."""
+        return self.facet.area_ang2 * self.facet.spacing_ang / self.formula_per_cell
 
-    The thickness of a window is the bulk volume of its atoms over the face's area.
-    """
-    planes = group_planes(find_nodes(bulk, facet), facet)
-    links = _link_planes(bulk, planes, facet)
-    classes = _face_classes(bulk, planes, facet)
-    kinds = sorted(set(bulk.elements))
-    per_cell = np.array([bulk.elements.count(kind) for kind in kinds])
-    formula = per_cell // reduce(math.gcd, per_cell.tolist())
-    volume = abs(float(np.linalg.det(bulk.lattice))) / (per_cell[0] / formula[0])
-    needed = max(1, math.ceil(thickness_ang * facet.area_ang2 / volume - 1e-6))
-    n_planes = len(planes)
-    n_cells = math.ceil(needed * volume / (facet.area_ang2 * facet.spacing_ang)) + 1
-    for start in range(n_planes):
-        ends: set[int] = set()
-        chosen: list[tuple[Node, int]] = []
-        numbers: list[int] = []
-        for number in range(start, start + n_cells * n_planes):
-            chosen += [(node, number // n_planes) for node in planes[number % n_planes]]
-            numbers += [number] * len(planes[number % n_planes])
-            atoms = [bulk.elements[i] for node, _ in chosen for i in node.atoms]
-            ratios = np.array([atoms.count(kind) for kind in kinds]) / formula
-            if np.ptp(ratios) > 1e-9 or ratios[0] < needed or number % n_planes in ends:
+    @property
+    def plane_charges(self) -> NDArray[np.float64]:
+        """Charge of the plane (all nodes between this cut and the next) above every cut, e per primitive cell."""
+        after = np.vstack([self.levels[1:], self.levels[:1] + 1])
+        charges: NDArray[np.float64] = (after - self.levels) @ self.nodes.node_charges
+        return charges
+
+    @property
+    def cell_dipoles(self) -> NDArray[np.float64]:
+        """Dipole along the normal of one cell of matter that begins at each cut, e angstrom."""
+        nodes = self.nodes
+        base = float(nodes.node_charges @ nodes.heights + nodes.node_dipoles.sum())
+        dipoles: NDArray[np.float64] = base + self.facet.spacing_ang * (self.levels @ nodes.node_charges)
+        return dipoles
+
+    def plane_above(self, cut: int) -> NDArray[np.int64]:
+        """Nodes between a cut and the next one up."""
+        after = self.levels[cut + 1] if cut + 1 < len(self.levels) else self.levels[0] + 1
+        return np.flatnonzero(after > self.levels[cut])
+
+    def bounds(self, window: Window) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """First image of every node in a window, and the first one above it."""
+        return self.levels[window.lower], self.levels[window.upper] + window.n_cells
+
+    def _find_moves(self) -> list[tuple[int, NDArray[np.int64], NDArray[np.int64]]]:
+        """Per operation its sign, the cut that every cut becomes (-1: none) and by how many cells it is raised."""
+        known = {tuple(row.tolist()): c for c, row in enumerate(self.levels - self.levels[:, :1])}
+        moves = []
+        for sign, targets, shifts in symmetry_images(self.bulk, self.nodes):
+            moved = np.empty_like(self.levels)
+            moved[:, targets] = shifts + self.levels if sign > 0 else shifts - self.levels + 1
+            keys = moved - moved[:, :1]
+            cuts = np.array([known.get(tuple(row.tolist()), -1) for row in keys], dtype=np.int64)
+            moves.append((sign, cuts, np.where(cuts >= 0, moved[:, 0] - self.levels[cuts, 0], 0)))
+        return moves
+
+    def _find_face_classes(self) -> NDArray[np.int64]:
+        """Number of the class of every face, shape (cuts, 2): matter above the cut, matter below it."""
+        n_cuts = len(self.levels)
+        classes = np.arange(2 * n_cuts)
+        for sign, cuts, _ in self._moves:
+            for c in np.flatnonzero(cuts >= 0):
+                for side in (0, 1):
+                    other = 2 * cuts[c] + (side if sign > 0 else 1 - side)
+                    old, new = sorted((classes[2 * c + side], classes[other]))
+                    classes[classes == new] = old
+        return classes.reshape(n_cuts, 2)
+
+    def canonical(self, lower: int, upper: int, n_cells: int) -> tuple[tuple[int, int, int], bool]:
+        """The first of all windows equivalent to this one, and whether an operation swaps its faces."""
+        best, swaps = (lower, upper, n_cells), False
+        for sign, cuts, shifts in self._moves:
+            if cuts[lower] < 0 or cuts[upper] < 0:
                 continue
-            ends.add(number % n_planes)
-            broken, share = 0.0, 1.0
-            for (node, _), plane_number in zip(chosen, numbers, strict=True):
-                link = links[node.atoms]
-                outside = (plane_number + link.jumps < start) | (plane_number + link.jumps > number)
-                broken += float(link.strengths[outside].sum()) / 2
-                if len(outside):
-                    share = min(share, 1.0 - float(link.strengths[outside].sum() / link.strengths.sum()))
-            faces = (classes[(start, -1)], classes[(number % n_planes, 1)])
-            window = Window(tuple(chosen), float(ratios[0]), 0.0, broken, share, faces)
-            host, places = window.places(facet)
-            dipole = float(np.array([bulk.oxidation_states[i] for i in host]) @ places[:, 2])
-            yield replace(window, dipole_e_ang=dipole)
+            difference = int(shifts[upper] - shifts[lower])
+            if sign > 0:
+                image = (int(cuts[lower]), int(cuts[upper]), n_cells + difference)
+            else:
+                image = (int(cuts[upper]), int(cuts[lower]), n_cells - difference)
+                swaps |= image == (lower, upper, n_cells)
+            best = min(best, image)
+        return best, swaps
+
+    def windows(
+        self, *, thickness_ang: float | None = None, layers: int | None = None, neutral_only: bool = True,
+        stoichiometric: bool = True,
+    ) -> tuple[Window, ...]:  # fmt: skip
+        """For every pair of cuts the thinnest window that is thick enough, without symmetry duplicates.
+
+        Parameters
+        ----------
+        thickness_ang
+            Least thickness: volume of the window's formula units over the face's area.
+        layers
+            Least thickness in lattice planes of the facet (cells along the normal), instead.
+        neutral_only, stoichiometric
+            Whether charged windows, and windows of another composition than the bulk's, are left out.
+        """
+        if layers is not None:
+            needed = layers * self.formula_per_cell
+        else:
+            needed = max(1, math.ceil((thickness_ang or 0.0) * self.facet.area_ang2 / self.formula_volume_ang3 - 1e-6))
+        contents = self.levels @ self.nodes.contents
+        n_cuts = len(self.levels)
+        lower, upper = (index.ravel() for index in np.indices((n_cuts, n_cuts)))
+        extra = (contents[upper] - contents[lower]) / self.formula
+        least = extra.min(axis=1)
+        n_cells = np.ceil((needed - least) / self.formula_per_cell - 1e-9).astype(np.int64)
+        # a node whose upper image lies below its lower one would count negative
+        short = -(self.levels[upper] - self.levels[lower]).min(axis=1)
+        n_cells = np.maximum(n_cells, short)
+        keep = np.ones(len(lower), dtype=bool)
+        if stoichiometric:
+            keep &= np.ptp(extra, axis=1) < 1e-9
+        charges = (self.levels[upper] - self.levels[lower]) @ self.nodes.node_charges
+        if neutral_only:
+            keep &= np.abs(charges) < PLANE_CHARGE_TOLERANCE_E
+        found: dict[tuple[int, int, int], bool] = {}
+        for c1, c2, n in zip(lower[keep].tolist(), upper[keep].tolist(), n_cells[keep].tolist(), strict=True):
+            key, swaps = self.canonical(c1, c2, n)
+            found.setdefault(key, swaps)
+        return tuple(self.window(*key, is_symmetric=swaps) for key, swaps in sorted(found.items()))
+
+    def window(self, lower: int, upper: int, n_cells: int, *, is_symmetric: bool | None = None) -> Window:
+        """The window between two cuts with all that is known of it."""
+        nodes, spacing = self.nodes, self.facet.spacing_ang
+        start, stop = self.levels[lower], self.levels[upper] + n_cells
+        count = stop - start
+        charge = float(count @ nodes.node_charges)
+        sums = count * nodes.heights + spacing * (stop * (stop - 1) - start * (start - 1)) / 2
+        dipole = float(sums @ nodes.node_charges + count @ nodes.node_dipoles)
+        n_broken, strength, kept = self._broken(start, stop)
+        is_polar = abs(dipole) >= DIPOLE_TOLERANCE_E_ANG and abs(charge) < PLANE_CHARGE_TOLERANCE_E
+        is_flat = bool(np.all(np.abs(self.plane_charges) < PLANE_CHARGE_TOLERANCE_E))
+        if is_symmetric is None:
+            _, is_symmetric = self.canonical(lower, upper, n_cells)
+        return Window(
+            lower,
+            upper,
+            n_cells,
+            int(count @ nodes.sizes),
+            float(((count @ nodes.contents) / self.formula).min()),
+            dipole if abs(charge) < PLANE_CHARGE_TOLERANCE_E else 0.0,
+            charge,
+            n_broken,
+            strength,
+            kept,
+            (int(self.face_classes[lower, 0]), int(self.face_classes[upper, 1])),
+            is_symmetric,
+            3 if is_polar else (1 if is_flat else 2),
+        )
+
+    def _broken(self, start: NDArray[np.int64], stop: NDArray[np.int64]) -> tuple[int, float, float]:
+        nodes = self.nodes
+        if len(nodes.bond_atoms) == 0:
+            return 0, 0.0, 1.0
+        own, other = nodes.node_of[nodes.bond_atoms], nodes.node_of[nodes.bond_partners]
+        jump = nodes.bond_images[:, 2]
+        base, height = int(start.min()), int(stop.max() - start.min())
+        image = base + np.arange(height)
+        target = image[None, :] + jump[:, None]
+        present = (image >= start[own][:, None]) & (image < stop[own][:, None])
+        lost = present & ((target < start[other][:, None]) | (target >= stop[other][:, None]))
+        weights = lost * nodes.bond_strengths[:, None]
+        cells = own[:, None] * height + np.arange(height)
+        per_image = np.bincount(cells.ravel(), weights=weights.ravel(), minlength=len(nodes) * height)
+        totals = np.maximum(nodes.bond_strength_of_nodes, 1e-9)
+        shares = per_image.reshape(len(nodes), height) / totals[:, None]
+        return int(lost.sum()), float(weights.sum()), 1.0 - float(shares.max())
 
 
 @dataclass(frozen=True)
@@ -347,13 +287,13 @@ def missing_bonds(slab: AtomicStructure, bulk: AtomicStructure, miller: Sequence
     """
     facet = orient(bulk, miller)
     coords = slab.cart_coords
-    hosts = _match_to_bulk(slab, bulk, coords @ facet.rotation)
     bonds = find_bonds(bulk)
     inverse = np.linalg.inv(slab.lattice)
+    hosts, rotation = _match_to_bulk(slab, bulk, facet)
     missing = []
     for i, host in enumerate(hosts):
         for bond in bonds[host]:
-            vector = facet.rotation @ bond.vector_ang
+            vector = rotation @ bond.vector_ang
             frac = (coords - coords[i] - vector) @ inverse
             frac[:, :2] -= np.round(frac[:, :2])
             if np.linalg.norm(frac @ slab.lattice, axis=1).min() > SAME_PLACE_ANG:
@@ -361,18 +301,39 @@ def missing_bonds(slab: AtomicStructure, bulk: AtomicStructure, miller: Sequence
     return tuple(missing)
 
 
-def _match_to_bulk(slab: AtomicStructure, bulk: AtomicStructure, coords: NDArray[np.float64]) -> list[int]:
+def _match_to_bulk(slab: AtomicStructure, bulk: AtomicStructure, facet: Facet) -> tuple[list[int], NDArray[np.float64]]:
+    """Bulk atom of every slab atom, and the rotation from the bulk's frame to the slab's."""
     inverse = np.linalg.inv(bulk.lattice)
     elements = np.array(bulk.elements)
     same = np.array(slab.elements)[:, None] == elements[None, :]
-    for origin in np.flatnonzero(elements == slab.elements[0]):
-        moved = coords - coords[0] + bulk.cart_coords[origin]
-        frac = (moved[:, None, :] - bulk.cart_coords[None, :, :]) @ inverse
-        distances = np.linalg.norm((frac - np.round(frac)) @ bulk.lattice, axis=2)
-        distances[~same] = np.inf
-        if distances.min(axis=1).max() < SAME_PLACE_ANG:
-            return [int(k) for k in distances.argmin(axis=1)]
+    for rotation in _frames(slab, facet):
+        coords = slab.cart_coords @ rotation
+        for origin in np.flatnonzero(elements == slab.elements[0]):
+            moved = coords - coords[0] + bulk.cart_coords[origin]
+            frac = (moved[:, None, :] - bulk.cart_coords[None, :, :]) @ inverse
+            distances = np.linalg.norm((frac - np.round(frac)) @ bulk.lattice, axis=2)
+            distances[~same] = np.inf
+            if distances.min(axis=1).max() < SAME_PLACE_ANG:
+                return [int(k) for k in distances.argmin(axis=1)], rotation
     raise NotACutError(
         f"the atoms of the slab {slab.formula} are not on the positions of the bulk {bulk.formula}; "
         "give the unrelaxed, undecorated slab and the bulk it was cut from"
     )
+
+
+def _frames(slab: AtomicStructure, facet: Facet) -> Iterator[NDArray[np.float64]]:
+    """Rotations from the bulk's frame to that of a slab: of the primitive in-plane cell, then of its supercells."""
+    yield facet.rotation
+    plane = facet.slab_cell[:2, :2]
+    inverse = np.linalg.inv(plane)
+    a, b = slab.lattice[:2, :2]
+    length = float(np.linalg.norm(a))
+    reach = int(length * np.linalg.norm(inverse, axis=0).max()) + 1
+    span = np.arange(-reach, reach + 1)
+    vectors = np.array([(i, j) for i in span for j in span]) @ plane
+    for vector in vectors[np.abs(np.linalg.norm(vectors, axis=1) - length) < 1e-3]:
+        angle = np.arctan2(a[1], a[0]) - np.arctan2(vector[1], vector[0])
+        turn = np.array([[np.cos(angle), -np.sin(angle), 0.0], [np.sin(angle), np.cos(angle), 0.0], [0.0, 0.0, 1.0]])
+        cells = b @ turn[:2, :2] @ inverse
+        if np.abs(cells - np.rint(cells)).max() < 1e-3:
+            yield turn @ facet.rotation

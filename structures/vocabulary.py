@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -169,20 +169,68 @@ class AtomicStructure(Frozen):
         return self.model_copy(update={"lattice_ang": as_tensor3(cell), "frac_coords": moved})
 
 
+class SlabInfo(Frozen):
+    """How a slab was cut; everything counts per cell of the slab, both faces together.
+
+    Attributes
+    ----------
+    tasker
+        Class of the plain cut after Tasker, J. Phys. C 12, 4977 (1979): 1 neutral planes, 2 charged planes without
+        a dipole, 3 charged planes with a dipole. A reconstructed slab keeps the 3 of its cut; its own dipole is zero.
+    n_formula, excess
+        Number of bulk formula units, and the atoms beyond them; empty for a stoichiometric slab.
+    thickness_ang
+        Bulk volume of the formula units over the face's area, angstrom.
+    n_broken_bonds, broken_strength_e, broken_bonds
+        Bonds lost against the bulk: their number, the sum of their Pauling strengths (cation charge over coordination
+        number, e), and their number per pair of elements.
+    kept_share
+        Least share of its bond strength that any unit or atom keeps.
+    units
+        Formulas of the units that were kept whole.
+    faces, has_equal_faces
+        Classes of the lower and the upper termination of the plain cut (equal: symmetry-equivalent), and whether
+        symmetry swaps the two faces of this slab.
+    in_plane
+        In-plane cell in the facet's primitive vectors, as rows.
+    is_orthogonal
+        Whether the in-plane vectors are perpendicular.
+    move
+        In words, which ions or units were moved, added or removed; empty for a plain cut.
+    """
+
+    tasker: Literal[1, 2, 3]
+    n_formula: float
+    excess: tuple[tuple[str, int], ...] = ()
+    thickness_ang: float
+    n_broken_bonds: int
+    broken_strength_e: float
+    broken_bonds: tuple[tuple[str, int], ...]
+    kept_share: float
+    units: tuple[str, ...]
+    faces: tuple[int, int]
+    has_equal_faces: bool
+    in_plane: tuple[tuple[int, int], tuple[int, int]]
+    is_orthogonal: bool
+    move: str = ""
+
+
 class CrystalSite(Frozen):
-    """One site of an asymmetric unit."""
+    """One element on one site of an asymmetric unit; several that share a site have the same ``xyz``."""
 
     label: str
     element: str
     xyz: Vector3
     oxidation_state: float
+    occupancy: float = Field(default=1.0, gt=0.0, le=1.0)
 
 
 class Crystal(Frozen):
     """A crystal of the library: published facts, not a built structure.
 
     ``cell`` is a, b, c in angstrom and alpha, beta, gamma in degrees; ``formula_units`` is Z;
-    ``density_g_cm3`` is the published density the built structure is checked against.
+    ``density_g_cm3`` is the published density the built structure is checked against, ``valence_tolerance`` the
+    largest relative difference of a cation's bond-valence sum and its oxidation state that is accepted.
     """
 
     name: str
@@ -193,9 +241,141 @@ class Crystal(Frozen):
     sites: tuple[CrystalSite, ...]
     formula_units: int
     density_g_cm3: float
+    valence_tolerance: float = Field(default=0.3, gt=0.0, le=0.6)
     source: str
     grade: Grade
     note: str = ""
+
+    @property
+    def is_ordered(self) -> bool:
+        """Whether every site is filled by one element."""
+        return all(site.occupancy == 1.0 for site in self.sites)
+
+
+class RemovedAtom(Frozen):
+    """An atom that a decoration took away: its index and place in the parent, Cartesian, angstrom."""
+
+    parent_atom: int
+    element: str
+    position_ang: Vector3
+
+
+class DecorationSite(Frozen):
+    """One place of a decoration.
+
+    ``atoms`` are the added or moved atoms of the decorated structure; ``host`` names what they sit on.
+    """
+
+    label: str
+    face: Literal["upper", "lower"]
+    host: str
+    atoms: tuple[int, ...]
+
+
+class DecorationRecord(Frozen):
+    """What a decoration did: every atom is either the parent's or added, and the charge stays zero.
+
+    Attributes
+    ----------
+    kind
+        Kind of the decoration, as in its settings.
+    parent_id, parent_name
+        The candidate that was decorated.
+    supercell
+        In-plane repeats of the parent's cell.
+    parent_atoms
+        For every atom the index in the parent, ``None`` for an added atom; repeats of a supercell share it.
+    removed, moved
+        Atoms taken away, and indices of the parent's atoms that the decoration put elsewhere.
+    sites
+        Where things were put, site by site.
+    per_face
+        Number of sites on the upper and on the lower face.
+    coverage
+        Share of the possible sites that is used.
+    formula_change
+        Atoms gained (+) and lost (-) per element against the (repeated) parent.
+    charge_balance
+        In words, how the cell stays neutral.
+    """
+
+    kind: str
+    parent_id: str
+    parent_name: str
+    supercell: tuple[int, int]
+    parent_atoms: tuple[int | None, ...]
+    removed: tuple[RemovedAtom, ...]
+    moved: tuple[int, ...]
+    sites: tuple[DecorationSite, ...]
+    per_face: tuple[int, int]
+    coverage: float
+    formula_change: dict[str, int]
+    charge_balance: str
+
+    @property
+    def added(self) -> tuple[int, ...]:
+        """Indices of the added atoms."""
+        return tuple(k for k, parent in enumerate(self.parent_atoms) if parent is None)
+
+
+class Layer(StrEnum):
+    """Which side of an interface an atom belongs to."""
+
+    SUBSTRATE = "substrate"
+    FILM = "film"
+
+
+class InterfaceRecord(Frozen):
+    """How two slabs were stacked.
+
+    Attributes
+    ----------
+    substrate_id, film_id, substrate_name, film_name
+        The two slabs.
+    layers
+        Side of every atom.
+    near_interface
+        Indices of the atoms within ``near_ang`` of the interface plane, both sides.
+    near_ang
+        That depth, angstrom.
+    substrate_matrix, film_matrix
+        In-plane supercells: rows are the interface's vectors in those of the slab (of the turned slab if turned).
+    film_turned, substrate_turned
+        Whether the slab was turned upside down, so that its other face is at the interface.
+    strained
+        The side that was stretched.
+    strain
+        Principal strains of that side (of the film for ``both``), smallest first, without unit.
+    area_ang2
+        Area of the interface cell, square angstrom.
+    gap_ang
+        Height between the outermost atoms of the two sides, angstrom; negative where they interlock.
+    shift
+        In-plane shift of the film, in the interface's lattice vectors.
+    score_ev_per_ang2
+        What the stackings were ranked by; only differences within one ranking mean something.
+    score_model
+        ``ionic contact model``, or the name of the energy model.
+    """
+
+    substrate_id: str
+    film_id: str
+    substrate_name: str
+    film_name: str
+    layers: tuple[Layer, ...]
+    near_interface: tuple[int, ...]
+    near_ang: float
+    substrate_matrix: tuple[tuple[int, int], tuple[int, int]]
+    film_matrix: tuple[tuple[int, int], tuple[int, int]]
+    substrate_turned: bool
+    film_turned: bool
+    strained: Literal["film", "substrate", "both"]
+    strain: tuple[float, float]
+    area_ang2: float
+    gap_ang: float
+    shift: tuple[float, float]
+    score_ev_per_ang2: float
+    score_model: str
 
 
 class Candidate(Frozen):
@@ -213,6 +393,8 @@ class Candidate(Frozen):
         Region of every atom.
     frozen_atoms
         Indices of atoms that a relaxation must not move.
+    slab_info
+        How a slab was cut: thickness, broken bonds, Tasker class, moved ions; ``None`` for a bulk.
     area_ang2
         Area of one face, square angstrom; 0 for a bulk.
     dipole_e_ang
@@ -221,6 +403,8 @@ class Candidate(Frozen):
         Number of atoms per cell with fewer neighbours than in the bulk.
     notes
         What a reader must know, for example that a polar cut was kept.
+    decoration_record, interface_record
+        Where the atoms of a decoration went, and which side of an interface each atom is on.
     """
 
     name: str
@@ -232,10 +416,13 @@ class Candidate(Frozen):
     decoration: str = ""
     regions: tuple[Region, ...]
     frozen_atoms: tuple[int, ...] = ()
+    slab_info: SlabInfo | None = None
     area_ang2: float = 0.0
     dipole_e_ang: float = 0.0
     n_undercoordinated: int = 0
     notes: tuple[str, ...] = ()
+    decoration_record: DecorationRecord | None = None
+    interface_record: InterfaceRecord | None = None
 
     @model_validator(mode="after")
     def _regions_cover_atoms(self) -> Self:

@@ -5,14 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..analysis.vocabulary import Experiment, Spectrum
 from ..structures.errors import SurfshiftError, nearest
 from .study import StudyFile, element_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ..analysis.vocabulary import Measurement, Reference
+    from ..analysis.vocabulary import Measurement, Method, Reference
     from ..structures.vocabulary import AtomicStructure, Candidate
+    from .study import MeasuredSettings
 
 
 class StudyContentError(SurfshiftError):
@@ -34,35 +36,81 @@ def load_inputs(study: StudyFile) -> Inputs:
     Raises
     ------
     SurfshiftError
-        If an isotope is unknown, the engine cannot compute it, a file is damaged, or a measured
-        isotope has no reference for the study's protocol.
+        If an isotope is unknown, the engine cannot compute it, or a file is damaged or of another method.
     """
     from ..analysis.constants import isotope as nucleus_of
-    from ..analysis.measurements import read_peaks, read_spectrum
-    from ..analysis.references import load_reference
+    from ..analysis.reference_fit import wide_reference
+    from ..analysis.references import ReferenceMissingError, load_reference
     from .engines.cluster import check_target, method_of
     from .engines.protocols import load_protocol
 
     for isotope in study.nmr.isotopes:
         nucleus_of(isotope)
         check_target(element_of(isotope))
-    measurements = tuple(
-        (read_peaks if m.peaks else read_spectrum)(
-            m.path, m.isotope, m.field_tesla, mas_rate_hz=m.mas_rate_hz, experiment=m.experiment
-        )
-        for m in study.measured
-    )
+    measurements = tuple(_read_measurement(m) for m in study.measured)
+    for measured in measurements:
+        if measured.isotope not in study.nmr.isotopes:
+            raise StudyContentError(
+                f"{measured.source} is a spectrum of {measured.isotope}, which is not in nmr.isotopes "
+                f"({', '.join(study.nmr.isotopes)}); add it there"
+            )
+    notes = [f"{m.name}: {note}" for m in measurements if isinstance(m, Spectrum) for note in m.notes]
     method = method_of(load_protocol(study.nmr.protocol))
-    measured_isotopes = {measured.isotope for measured in study.measured}
-    references, notes = {}, []
+    own = _own_references(study, method)
+    references = {}
     for isotope in study.nmr.isotopes:
         try:
-            references[isotope] = load_reference(isotope, method)
-        except SurfshiftError as error:
-            if isotope in measured_isotopes:
-                raise
-            notes.append(f"{isotope}: tensors only, no shifts: {error}")
+            references[isotope] = own[isotope] if isotope in own else load_reference(isotope, method)
+        except ReferenceMissingError as error:
+            if any(measured.isotope == isotope for measured in measurements):
+                references[isotope] = wide_reference(isotope, method)
+                notes.append(references[isotope].note)
+            else:
+                notes.append(f"{isotope}: tensors only, no shifts: {error}")
     return Inputs(measurements=measurements, references=references, notes=tuple(notes))
+
+
+def _read_measurement(m: MeasuredSettings) -> Measurement:
+    """One measurement of a study, from whichever file it is in."""
+    from ..analysis.measurements import read_peaks
+    from ..analysis.spectra_io import read_spectrum
+
+    if m.peaks is not None and m.isotope is not None:
+        return read_peaks(
+            m.path,
+            m.isotope,
+            m.field_tesla,
+            mas_rate_hz=m.mas_rate_hz or 0.0,
+            experiment=m.experiment or Experiment.ONE_PULSE,
+        )
+    return read_spectrum(
+        m.path,
+        m.isotope,
+        m.field_tesla,
+        mas_rate_hz=m.mas_rate_hz,
+        experiment=m.experiment,
+        reference_mhz=m.reference_mhz,
+        row=m.row,
+        part=m.part,
+        correction=m.correction,
+    )
+
+
+def _own_references(study: StudyFile, method: Method) -> dict[str, Reference]:
+    """References of the study's own file, which must be of the study's method."""
+    if study.nmr.references is None:
+        return {}
+    from ..analysis.reference_fit import MixedMethodsError
+    from ..analysis.reference_table import read_references
+
+    own = read_references(study.nmr.references)
+    foreign = [reference.method.key for reference in own.values() if reference.method.key != method.key]
+    if foreign:
+        raise MixedMethodsError(
+            f"nmr.references: {study.nmr.references} is for {foreign[0]}, the study computes with {method.key}; fit a "
+            "reference to shieldings of the study's own method"
+        )
+    return own
 
 
 def bulk_of(study: StudyFile) -> tuple[AtomicStructure, str]:

@@ -155,21 +155,109 @@ def init(
 
 
 @app.command()
-def doctor(debug: DebugOption = False) -> None:
+def doctor(
+    elements: Annotated[
+        str, typer.Option("--elements", help="Also look for the pseudopotentials of these: H,O,Al,P.", metavar="LIST")
+    ] = "",
+    upf_folder: Annotated[
+        Path | None, typer.Option("--upf-folder", help="Folder of GIPAW UPF files; SURFSHIFT_UPF_DIR without it.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    debug: DebugOption = False,
+) -> None:
     """Say what is installed, what is missing and what to do about it."""
     del debug
     from rich.table import Table
     from rich.text import Text
 
     from .doctor import examine
+    from .potentials import elements_of, examine_potentials
 
-    findings = examine()
-    table = Table("", "what", "found", "what to do", box=None)
-    for finding in findings:
-        table.add_row(finding.mark, finding.what, Text(finding.found), Text(finding.advice))
-    _console().print(table)
+    findings = (*examine(), *examine_potentials(elements_of(elements), upf=upf_folder))
+    if as_json:
+        import json
+
+        print(json.dumps([{"mark": finding.mark, **finding.model_dump()} for finding in findings], indent=1))
+    else:
+        table = Table("", "what", "found", "what to do", box=None)
+        for finding in findings:
+            table.add_row(finding.mark, finding.what, Text(finding.found), Text(finding.advice))
+        _console().print(table)
     if any(finding.is_problem for finding in findings):
         raise typer.Exit(EXIT_ENVIRONMENT)
+
+
+@app.command()
+def spectrum(
+    path: Annotated[Path, typer.Argument(help="File or Bruker folder.", metavar="FILE")],
+    *,
+    isotope: Annotated[str | None, typer.Option(help="Nucleus, if the file does not state it.")] = None,
+    field_tesla: Annotated[float | None, typer.Option(help="Magnetic field in tesla.")] = None,
+    mas_rate_hz: Annotated[float | None, typer.Option(help="Spinning rate in Hz, 0 for static.")] = None,
+    experiment: Annotated[str | None, typer.Option(help="one-pulse, echo, cp or trapdor.")] = None,
+    reference_mhz: Annotated[float | None, typer.Option(help="Frequency of 0 ppm, for axes in Hz.")] = None,
+    row: Annotated[int | None, typer.Option(help="Row of a ser file or a stack, from 0.")] = None,
+    fid: Annotated[bool, typer.Option("--fid", help="Transform the fid of Bruker data.")] = False,
+    phase: Annotated[tuple[float, float], typer.Option(help="Phase of zero and first order, degrees.")] = (0.0, 0.0),
+    baseline: Annotated[str, typer.Option(help="none, polynomial or als.")] = "none",
+    picture: Annotated[Path | None, typer.Option(help="PNG to write; NAME.png without it.")] = None,
+    csdm: Annotated[Path | None, typer.Option(help="CSDM file to write (.csdf).")] = None,
+    debug: DebugOption = False,
+) -> None:
+    """Read a measured spectrum, say what was read, and draw it."""
+    del debug
+    from ..analysis.spectra_io import Correction, draw_readout, read_with_details, write_csdm
+    from .cli_analysis import OptionError, describe_spectrum
+
+    if baseline not in {"none", "polynomial", "als"}:
+        raise OptionError(f"unknown baseline {baseline!r}; known: none, polynomial, als")
+    readout = read_with_details(
+        path,
+        isotope,
+        field_tesla,
+        mas_rate_hz=mas_rate_hz,
+        experiment=experiment,
+        reference_mhz=reference_mhz,
+        row=row,
+        part="fid" if fid else None,
+        correction=Correction.model_validate(
+            {"phase_zero_deg": phase[0], "phase_first_deg": phase[1], "baseline": baseline}
+        ),
+    )
+    for line in describe_spectrum(readout):
+        _say(line)
+    _say(f"picture     {draw_readout(readout, picture or Path(f'{path.resolve().stem}.png'))}")
+    if csdm is not None:
+        _say(f"CSDM        {write_csdm(readout.spectrum, csdm)}")
+
+
+@app.command()
+def reference(
+    table: Annotated[Path | None, typer.Argument(help="CSV of compounds; the shipped ones without it.")] = None,
+    *,
+    isotope: Annotated[list[str] | None, typer.Option(help="Nucleus; several without a table.")] = None,
+    engine: Annotated[str, typer.Option(help="Program of the shieldings.")] = "cluster",
+    functional: Annotated[str, typer.Option(help="Functional of the shieldings.")] = "",
+    protocol: Annotated[str, typer.Option(help="Protocol of the shieldings.")] = "fast",
+    engine_version: Annotated[str, typer.Option(help="Version of the program.")] = "",
+    protocol_hash: Annotated[str, typer.Option(help="Hash of the protocol's numbers, as in tensor files.")] = "",
+    library: Annotated[Path | None, typer.Option(help="Folder of computed tensors (reference_*.json).")] = None,
+    out: Annotated[Path | None, typer.Option(help="JSON to write, for nmr.references of a study.")] = None,
+    picture: Annotated[Path | None, typer.Option(help="PNG to write, of the first isotope.")] = None,
+    debug: DebugOption = False,
+) -> None:
+    """Fit the line from shielding to shift to your own compounds, or to computed ones on file."""
+    del debug
+    from ..analysis.reference_picture import draw_reference
+    from ..analysis.reference_table import write_references
+    from .cli_analysis import make_references, method_from
+
+    method = method_from(engine, functional, protocol, engine_version, protocol_hash)
+    made = make_references(table, isotope or ["27Al"], method, library, _say)
+    if out is not None:
+        _say(f"references  {write_references(made, out)}")
+    if picture is not None:
+        _say(f"picture     {draw_reference(made[0], picture)}")
 
 
 def main() -> None:

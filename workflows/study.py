@@ -13,7 +13,8 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from ..analysis.matching.settings import MatchSettings
-from ..analysis.vocabulary import Experiment
+from ..analysis.spectra_io import Correction
+from ..analysis.vocabulary import Experiment  # noqa: TC001  (pydantic evaluates the annotation)
 from ..structures.vocabulary import Frozen, content_hash
 from .engines.protocols import load_protocol
 from .study_yaml import Place, StudyError, explain, parse_yaml
@@ -90,13 +91,15 @@ class RelaxSettings(Frozen):
 class NmrSettings(Frozen):
     """Which tensors are computed, and how.
 
-    With ``sites: surface`` a slab's atoms of the bulk region are skipped: the bulk candidate has them.
+    With ``sites: surface`` a slab's atoms of the bulk region are skipped: the bulk candidate has them. ``references``
+    is a file of your own references (``surfshift reference --out``), which go before the shipped ones.
     """
 
     engine: Literal["cluster"] = "cluster"
     protocol: Literal["fast", "balanced", "stringent"] = "fast"
     isotopes: tuple[Isotope, ...] = Field(min_length=1)
     sites: Literal["all", "surface"] = "all"
+    references: StudyPath = None
 
     @field_validator("isotopes")
     @classmethod
@@ -112,19 +115,35 @@ class NmrSettings(Frozen):
 
 
 class MeasuredSettings(Frozen):
-    """One measured peak list (CSV) or spectrum (two-column text) and how it was taken."""
+    """One measured peak list (CSV) or spectrum (Bruker folder, JCAMP-DX, CSDM, ssNake JSON, text) and how it was taken.
+
+    Of a spectrum, isotope, field, spinning rate and experiment may be left out where its file states them.
+    """
 
     peaks: StudyPath = None
     spectrum: StudyPath = None
-    isotope: Isotope
-    field_tesla: float = Field(gt=0, le=60)
-    mas_rate_hz: float = Field(default=0.0, ge=0)
-    experiment: Experiment = Experiment.ONE_PULSE
+    isotope: Isotope | None = None
+    field_tesla: float | None = Field(default=None, gt=0, le=60)
+    mas_rate_hz: float | None = Field(default=None, ge=0)
+    experiment: Experiment | None = None
+    reference_mhz: float | None = Field(default=None, gt=0)
+    row: int | None = Field(default=None, ge=0)
+    part: Literal["processed", "fid"] | None = None
+    correction: Correction = Correction()
 
     @model_validator(mode="after")
     def _one_file(self) -> Self:
         if (self.peaks is None) == (self.spectrum is None):
-            raise ValueError("give either 'peaks: FILE.csv' or 'spectrum: FILE.txt', exactly one of them")
+            raise ValueError("give either 'peaks: FILE.csv' or 'spectrum: FILE', exactly one of them")
+        if self.peaks is not None:
+            for name in ("isotope", "field_tesla"):
+                if getattr(self, name) is None:
+                    raise ValueError(f"{name}: this key is required beside 'peaks'; a list of peaks does not state it")
+            for name in ("reference_mhz", "row", "part"):
+                if getattr(self, name) is not None:
+                    raise ValueError(f"{name}: this key belongs to 'spectrum', not to 'peaks'")
+            if self.correction != Correction():
+                raise ValueError("correction: this key belongs to 'spectrum', not to 'peaks'")
         return self
 
     @property
@@ -174,8 +193,9 @@ class StudyFile(Frozen):
 
     @property
     def job_hash(self) -> str:
-        """Hash of everything that decides which jobs run; measured data and matching are not part of it."""
+        """Hash of everything that decides which jobs run; measured data, references and matching are not part of it."""
         payload = self.model_dump(mode="json", include={"crystal", "candidates", "relax", "nmr"})
+        del payload["nmr"]["references"]
         payload["protocol"] = load_protocol(self.nmr.protocol).hash
         if self.structure is not None:
             payload["structure"] = hashlib.sha256(self.structure.read_bytes()).hexdigest()
@@ -202,17 +222,17 @@ def load_study(path: str | Path) -> StudyFile:
         study = StudyFile.model_validate(data, context={"folder": file.resolve().parent})
     except ValidationError as error:
         raise StudyError(explain(error, StudyFile, file, lines)) from error
-    named: dict[Place, Path | None] = {("structure",): study.structure}
+    named: dict[Place, Path | None] = {("structure",): study.structure, ("nmr", "references"): study.nmr.references}
     named |= {("measured", k, "peaks" if m.peaks else "spectrum"): m.path for k, m in enumerate(study.measured)}
     problems = [
         f"{lines.place(place)}: the file {target} does not exist"
         for place, target in named.items()
-        if target is not None and not target.is_file()
+        if target is not None and not (target.is_file() or (place[-1] == "spectrum" and target.is_dir()))
     ]
     problems += [
         f"{lines.place(('measured', k, 'isotope'))}: {m.isotope} is measured but not in nmr.isotopes; add it there"
         for k, m in enumerate(study.measured)
-        if m.isotope not in study.nmr.isotopes
+        if m.isotope is not None and m.isotope not in study.nmr.isotopes
     ]
     if problems:
         raise StudyError("\n".join([f"{file} cannot be used:", *(f"  {problem}" for problem in problems)]))

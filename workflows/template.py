@@ -41,6 +41,7 @@ nmr:
   protocol: fast                 # or balanced, stringent
   isotopes: [27Al, 31P]          # required
   sites: all                     # or surface: a slab's bulk-like sites are left to the bulk candidate
+  # references: own.json         # references of your own, from surfshift reference --out own.json
 
 # measured:                      # without it, shifts are predicted and nothing is matched
 #   - peaks: peaks_31P.csv       # columns such as delta_iso_ppm, delta_error_ppm
@@ -48,9 +49,10 @@ nmr:
 #     field_tesla: 9.4
 #     mas_rate_hz: 12500
 #     experiment: one-pulse      # or echo, cp, trapdor
-#   - spectrum: spectrum_27Al.txt  # two columns: ppm, intensity
+#   - spectrum: spectrum_27Al.txt  # or a Bruker folder, .jdx, .csdf; what the file states may be left out
 #     isotope: 27Al
 #     field_tesla: 9.4
+#     mas_rate_hz: 12500         # 0 for a static sample
 
 matching:
   always_present: [bulk]         # candidates that are known to be in the sample

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from .sites import SiteTable
 
 
-_MAX_ASSIGNMENTS = 6
-_MIN_ASSIGNMENT = 0.02
+_MAX_ASSIGNMENTS = 24
+_MIN_ASSIGNMENT = 0.003
 
 
 class AreaData(NamedTuple):
@@ -149,22 +149,31 @@ def _areas_of(
 
 
 def _closeness(table: SiteTable, peak_list: PeakList, fit: PeakFit, settings: MatchSettings) -> NDArray[np.float64]:
-    """How near each site lies to each peak, (j, n), 1 at coincidence, from the fitted positions."""
+    """Probability (j, n) that each site hides under each peak, from the fitted positions and what they leave open."""
     n = len(table)
     shift = table.delta + table.offset_rows @ fit.mean[:2] + fit.mean[2 : 2 + n]
+    cq = table.cq + fit.mean[2 + n :]
     induced, _ = second_order_shifts(table, peak_list.field_tesla)
-    spread = np.sqrt(np.diagonal(fit.covariance)[2 : 2 + n])
+    variance = np.diagonal(fit.covariance)[2:]
+    resolution = settings.resolution_ppm(table.isotope)
     rows = []
     for peak in peak_list.peaks:
+        near = np.ones(n)
         if peak.delta_iso_ppm is not None:
-            distance = (peak.delta_iso_ppm - shift) / np.hypot(settings.resolution_ppm(table.isotope), spread)
+            near *= _overlap(peak.delta_iso_ppm - shift, resolution, variance[:n])
         elif peak.position_ppm is not None:
-            distance = (peak.position_ppm - shift - induced) / np.hypot(settings.resolution_ppm(table.isotope), spread)
-        else:
-            cq = table.cq + fit.mean[2 + n :]
-            distance = ((peak.cq_mhz or 0.0) - cq) / np.hypot(settings.cq_resolution_mhz, table.cq_error)
-        rows.append(np.exp(-0.5 * distance**2))
+            near *= _overlap(peak.position_ppm - shift - induced, resolution, variance[:n])
+        if peak.cq_mhz is not None:
+            near *= _overlap(peak.cq_mhz - cq, settings.cq_resolution_mhz, variance[n:])
+        rows.append(near)
     return np.array(rows)
+
+
+def _overlap(distance: NDArray[np.float64], resolution: float, variance: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean over the uncertain distance of the chance exp(-d^2 / 2 resolution^2) that two lines are taken for one."""
+    total = resolution**2 + variance
+    result: NDArray[np.float64] = resolution / np.sqrt(total) * np.exp(-0.5 * distance**2 / total)
+    return result
 
 
 def fit_populations(
@@ -188,7 +197,7 @@ def fit_populations(
         if n_members <= 1:
             return tuple(PopulationFit(single[:, 0], np.ones(1), value) for _ in range(n_samples))
     rng = np.random.default_rng(settings.seed)
-    count = settings.n_population_samples
+    count = settings.n_population_samples * (n_members - 1)
     flat = rng.dirichlet(np.ones(n_members), size=(count, n_groups))
     even = np.full(count, 1.0 / count)
     if not has_data:
@@ -315,10 +324,12 @@ def _log_likelihood(
     value = np.zeros(len(valid))
     for group, lists in enumerate(areas):
         for alternatives in lists:
-            terms = [
-                math.log(data.weight) + _area_log_likelihood(valid[:, group], data, settings) for data in alternatives
-            ]
-            sharp = np.logaddexp.reduce(terms, axis=0)
+            same: dict[tuple[float, ...], list[AreaData]] = {}
+            for data in alternatives:
+                same.setdefault(tuple(data.area.tolist()), []).append(data)
+            sharp = np.logaddexp.reduce(
+                [_area_log_likelihood(valid[:, group], equals, settings) for equals in same.values()]
+            )
             value += np.logaddexp(sharp + math.log1p(-settings.area_outlier), math.log(settings.area_outlier))
     if form is not None and len(form.groups):
         value += _amplitude_log_likelihood(valid, form)
@@ -349,24 +360,30 @@ def _amplitude_log_likelihood(samples: NDArray[np.float64], form: AmplitudeForm)
     return result
 
 
-def _area_log_likelihood(samples: NDArray[np.float64], data: AreaData, settings: MatchSettings) -> NDArray[np.float64]:
-    """Log density (s,) of relative areas, over the flat density on their simplex."""
-    measured = data.area / data.area.sum()
-    members = data.expected.shape[1]
-    predicted = samples[:, :members] @ data.expected.T
-    scale = np.clip(predicted.sum(axis=1, keepdims=True), 1e-12, None)
-    predicted = predicted / scale
-    variance = (
-        (data.error / data.area.sum()) ** 2
-        + (settings.area_error_fraction * measured) ** 2
-        + samples[:, :members] ** 2 @ data.spread.T / scale**2
-    )
-    chi2 = ((measured - predicted) ** 2 / variance).sum(axis=1)
+def _area_log_likelihood(
+    samples: NDArray[np.float64], alternatives: Sequence[AreaData], settings: MatchSettings
+) -> NDArray[np.float64]:
+    """Log density (s,) of relative areas, over the flat density on their simplex, summed over assignments.
+
+    The alternatives share their peaks, and so their areas; they enter with their weights.
+    """
+    area, error = alternatives[0].area, alternatives[0].error
+    measured = area / area.sum()
+    # (a, m, j)
+    expected = np.stack([data.expected.T for data in alternatives])
+    spread = np.stack([data.spread.T for data in alternatives])
+    used = samples[:, : expected.shape[1]]
+    predicted = used @ expected
+    scale = np.clip(predicted.sum(axis=2, keepdims=True), 1e-12, None)
+    variance = (error / area.sum()) ** 2 + (settings.area_error_fraction * measured) ** 2
+    variance = variance + (used**2 @ spread) / scale**2
+    chi2 = ((measured - predicted / scale) ** 2 / variance).sum(axis=2)
     # both sides sum to 1: the density given the sum, against (j - 1)! of the flat density
     free = len(measured) - 1
-    norm = 0.5 * (np.log(variance).sum(axis=1) - np.log(variance.sum(axis=1)) + free * math.log(2.0 * math.pi))
-    result: NDArray[np.float64] = -0.5 * chi2 - norm - math.lgamma(free + 1)
-    return result
+    norm = 0.5 * (np.log(variance).sum(axis=2) - np.log(variance.sum(axis=2)) + free * math.log(2.0 * math.pi))
+    weights = np.log([data.weight for data in alternatives])
+    result: NDArray[np.float64] = np.logaddexp.reduce(weights[:, None] - 0.5 * chi2 - norm, axis=0)
+    return result - math.lgamma(free + 1)
 
 
 def weighted_quantile(values: NDArray[np.float64], weights: NDArray[np.float64], level: float) -> float:

@@ -11,13 +11,14 @@ import numpy as np
 from ...structures.errors import SurfshiftError
 from ..reference_fit import MixedMethodsError
 from ..vocabulary import PeakList, Spectrum
+from .beside import Beside, beside_unknown
 from .joint import JointModel
+from .peak_screen import PeakScreen
 from .peaks import PeakFit, fit_peaks
-from .populations import AreaData, PopulationFit, area_data, fit_populations
-from .screening import Screen
+from .populations import AmplitudeForm, AreaData, PopulationFit, area_data, fit_populations
 from .sites import SiteTable, site_table
 from .spectra import KernelStore, SpectrumFit, SpectrumTask, curve_parts, grid_of
-from .unknown import unknown_log_evidence
+from .spectrum_screen import SpectrumScreen
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -35,6 +36,14 @@ _PRUNED = 4
 _DOUBTFUL = 0.12
 """Population below which an explanation is also fitted without the candidate."""
 
+_AREA_REACH = 8.0
+"""Explanations whose lines fit worse than the best by more than this, in log evidence, are not saved by areas."""
+
+
+_SELECTION = 3.0
+"""Of many assignments of peaks to sites the best is judged, so that its nominal p is too high: over simulated samples
+with the truth in the list, a nominal p below x came in a share of about x^3 (benchmarks/matching_calibration.py)."""
+
 
 class MatchError(SurfshiftError):
     """Candidates, measurements and references that cannot be matched as given."""
@@ -43,8 +52,10 @@ class MatchError(SurfshiftError):
 class SubsetFit(NamedTuple):
     """One explanation with all its fits; ``members`` are positions in the problem's list of candidates.
 
-    ``populations`` are those of the first sample, ``by_sample`` those of all. ``spectral_occam`` is what the evidence
-    of the spectra lies below the likelihood of the best fit, amplitudes left aside.
+    ``populations`` are those of the first sample, ``by_sample`` those of all: None and empty as long as they have not
+    been sought, and for explanations far from the best. ``amplitudes`` is what the spectra say of them;
+    ``spectral_occam`` is what the evidence of the spectra lies below the likelihood of the best fit, amplitudes left
+    aside.
     """
 
     members: tuple[int, ...]
@@ -52,18 +63,22 @@ class SubsetFit(NamedTuple):
     tables: dict[str, SiteTable]
     peaks: dict[str, PeakFit]
     spectra: dict[str, SpectrumFit]
-    populations: PopulationFit
-    fit_probability: float
+    populations: PopulationFit | None = None
     by_sample: tuple[PopulationFit, ...] = ()
+    amplitudes: AmplitudeForm | None = None
     spectral_occam: float = 0.0
 
 
 class Weighed(NamedTuple):
-    """An explanation with its posterior probability; ``fit`` is None for something that is not in the list."""
+    """An explanation with its posterior probability; ``fit`` is None for something that is not in the list.
+
+    ``beside`` then maps candidates (positions in the problem's list) to their probability of being present beside it.
+    """
 
     fit: SubsetFit | None
     log_evidence: float
     probability: float
+    beside: dict[int, float]
 
 
 class Problem:
@@ -118,6 +133,7 @@ class Problem:
             sum(site.multiplicity for site in self.sites[key] if site.isotope in self.isotopes) for key in self.ids
         ]
         self._atoms = [max(1, count) for count in atoms]
+        self.screen = PeakScreen(self)
 
     def _check(self, measurements: Sequence[Measurement]) -> None:
         if not self.ids:
@@ -184,7 +200,6 @@ class Problem:
     def _fit(self, members: tuple[int, ...]) -> SubsetFit:
         log_evidence = 0.0
         tables, peaks, shares, priors = {}, {}, {}, {}
-        areas: list[list[tuple[AreaData, ...]]] = [[] for _ in range(self.n_samples)]
         for isotope in self.isotopes:
             table = self.table(isotope, members)
             tables[isotope], shares[isotope] = table, self.shares(table, members)
@@ -192,61 +207,56 @@ class Problem:
             log_evidence += found.log_evidence
             peaks[isotope] = found
             priors[isotope] = (found.mean, found.covariance)
+        if not self.tasks:
+            return SubsetFit(members, log_evidence, tables, peaks, {})
+        model = JointModel(
+            tables,
+            self.tasks,
+            shares,
+            priors,
+            settings=self.settings,
+            store=self.store,
+            n_members=len(members),
+        )
+        joint = model.fit(self._best_objective + self._hopeless, is_thorough=self._is_thorough)
+        self._best_objective = min(self._best_objective, joint.objective)
+        fit = SubsetFit(
+            members,
+            log_evidence + joint.log_evidence,
+            tables,
+            peaks,
+            joint.spectra,
+            amplitudes=joint.form,
+            spectral_occam=joint.log_evidence + joint.misfit,
+        )
+        # with spectra the populations decide much of the evidence; areas alone only among explanations that are near
+        return self._with_populations(fit)
+
+    def _with_populations(self, fit: SubsetFit) -> SubsetFit:
+        """The fit with its populations and their evidence."""
+        areas: list[list[tuple[AreaData, ...]]] = [[] for _ in range(self.n_samples)]
+        for isotope, table in fit.tables.items():
             start = 0
+            shares = self.shares(table, fit.members)
             for peak_list in self.lists[isotope]:
-                data = area_data(table, peak_list, found, start=start, shares=shares[isotope], settings=self.settings)
+                data = area_data(
+                    table, peak_list, fit.peaks[isotope], start=start, shares=shares, settings=self.settings
+                )
                 start += len(peak_list.peaks)
                 if data:
                     areas[self.sample_of[peak_list.name]].append(data)
-        joint = None
-        if self.tasks:
-            model = JointModel(
-                tables,
-                self.tasks,
-                shares,
-                priors,
-                settings=self.settings,
-                store=self.store,
-                n_members=len(members),
-            )
-            joint = model.fit(self._best_objective + self._hopeless, is_thorough=self._is_thorough)
-            self._best_objective = min(self._best_objective, joint.objective)
-            log_evidence += joint.log_evidence
-        populations = fit_populations(len(members), areas, joint.form if joint else None, self.settings)
-        log_evidence += populations[0].log_evidence
-        spectra = joint.spectra if joint else {}
-        occam = joint.log_evidence + joint.misfit if joint else 0.0
-        return SubsetFit(
-            members,
-            log_evidence,
-            tables,
-            peaks,
-            spectra,
-            populations[0],
-            _fit_probability(list(peaks.values()), list(spectra.values()), self.settings.seed),
-            populations,
-            occam,
+        populations = fit_populations(len(fit.members), areas, fit.amplitudes, self.settings)
+        return fit._replace(
+            log_evidence=fit.log_evidence + populations[0].log_evidence,
+            populations=populations[0],
+            by_sample=populations,
         )
 
-    def unknown_log_evidence(self) -> float:
-        """Log evidence of the candidates always present together with something that is not in the list."""
-        total = 0.0
-        for isotope in self.isotopes:
-            table = self.table(isotope, self.always)
-            total += fit_peaks(table, self.lists[isotope], self.settings, unknown_allowed=True).log_evidence
-            for spectrum in self.spectra[isotope]:
-                grid = self.grids[spectrum.name]
-                total += unknown_log_evidence(
-                    grid,
-                    self._known_columns(isotope, spectrum),
-                    resolution_ppm=self.settings.resolution_ppm(isotope),
-                    shift_range_ppm=self.settings.shift_range_ppm(isotope),
-                )
-        if self.always and self.tasks:
-            total += self.fit(()).spectral_occam
-        return total
+    def fit_probability(self, fit: SubsetFit) -> float:
+        """Posterior predictive p-value of an explanation."""
+        return _fit_probability(list(fit.peaks.values()), list(fit.spectra.values()), self.settings.seed)
 
-    def _known_columns(self, isotope: str, spectrum: Spectrum) -> NDArray[np.float64]:
+    def known_columns(self, isotope: str, spectrum: Spectrum) -> NDArray[np.float64]:
         """Lines of the candidates always present as fitted alone, (p, m) on the fitted axis."""
         grid = self.grids[spectrum.name]
         if not self.always:
@@ -272,6 +282,13 @@ class Problem:
     def weigh(self) -> list[Weighed]:
         """All explanations tried, most probable first, with posterior probabilities that sum to 1."""
         fits = self._search()
+        best = max(found.log_evidence for found in fits)
+        fits = [
+            self._with_populations(found)
+            if found.populations is None and found.log_evidence > best - _AREA_REACH
+            else found
+            for found in fits
+        ]
         sizes = range(0 if self.always else 1, self._largest() + 1)
         size_weight = {size: self.settings.size_ratio**size for size in sizes}
         scale = (1.0 - self.settings.none_prior) / sum(size_weight.values())
@@ -280,12 +297,36 @@ class Problem:
             size = len(found.members) - len(self.always)
             prior = scale * size_weight[size] / math.comb(len(self.others), size)
             scores.append((found, found.log_evidence, found.log_evidence + math.log(prior)))
-        unknown = self.unknown_log_evidence()
-        scores.append((None, unknown, unknown + math.log(self.settings.none_prior)))
+        unknown = self._with_unknown()
+        # areas tell explanations apart; of something unlisted they say nothing for or against
+        evidence = _log_sum([value for _, value in unknown]) + _area_evidence(scores)
+        scores.append((None, evidence, evidence + math.log(self.settings.none_prior)))
         top = max(score for _, _, score in scores)
         total = sum(math.exp(score - top) for _, _, score in scores)
-        weighed = [Weighed(found, evidence, math.exp(score - top) / total) for found, evidence, score in scores]
-        return sorted(weighed, key=lambda item: -item.probability)
+        return sorted(
+            [
+                Weighed(
+                    found,
+                    value,
+                    math.exp(score - top) / total,
+                    _shares(unknown) if found is None else {},
+                )
+                for found, value, score in scores
+            ],
+            key=lambda item: -item.probability,
+        )
+
+    def _with_unknown(self) -> list[tuple[Beside, float]]:
+        """Explanations with something unlisted, with their log evidence weighted by the prior of their sizes."""
+        largest = self._largest() if not any(self.spectra.values()) else 0
+        weights = [self.settings.size_ratio**size for size in range(largest + 1)]
+        scale = 1.0 / sum(weights)
+        found = []
+        for item in beside_unknown(self, self.screen, largest):
+            size = len(item.members) - len(self.always)
+            prior = scale * weights[size] / math.comb(len(self.others), size)
+            found.append((item, item.log_evidence + math.log(prior)))
+        return found
 
     def _largest(self) -> int:
         return min(self.settings.max_members, len(self.others))
@@ -293,17 +334,22 @@ class Problem:
     def _search(self) -> list[SubsetFit]:
         """Fits of subsets: small ones all, larger ones grown from the best of one candidate fewer.
 
-        Spectra of many candidates are screened first, and only the survivors are fitted.
+        Peak lists of many subsets are weighed side by side; spectra of many candidates are screened first. Only what
+        comes through is fitted.
         """
-        if self.tasks and len(self.others) > self.settings.exhaustive_candidates:
+        if not self.tasks:
+            evidence = self.screen.search(self._largest(), beside_unknown=False)
+            reach = max(evidence.values()) - _AREA_REACH
+            near = [m for m, value in evidence.items() if value > reach and m]
+            return [self.fit(i for i in m if i not in self.always) for m in near]
+        if len(self.others) > self.settings.exhaustive_candidates:
             return self._screened()
         layer = [self.fit(())] if self.always else [self.fit((i,)) for i in self.others]
         tried = {found.members: found for found in layer}
         start = 0 if self.always else 1
-        has_spectra = any(self.spectra.values())
         is_small = len(self.others) <= self.settings.exhaustive_candidates
         for size in range(start + 1, self._largest() + 1):
-            if is_small and (size == 1 or (size == 2 and not has_spectra)):
+            if is_small and size == 1:
                 extras: Iterable[tuple[int, ...]] = itertools.combinations(self.others, size)
             else:
                 parents = sorted(layer, key=lambda found: -found.log_evidence)[: self.settings.growth_width]
@@ -322,7 +368,8 @@ class Problem:
         return [found for found in tried.values() if found.members]
 
     def _screened(self) -> list[SubsetFit]:
-        screen = Screen([self.sites[key] for key in self.ids], self.tasks, self.references, self._atoms, self.settings)
+        sites = [self.sites[key] for key in self.ids]
+        screen = SpectrumScreen(sites, self.tasks, self.references, self._atoms, self.settings)
         extras: list[tuple[int, ...]] = [()] if self.always else []
         extras += screen.survivors(self.always, self._largest(), self.settings.screened_subsets)
         # the largest first: they fit best, and against them the others stop early
@@ -342,7 +389,7 @@ class Problem:
             top = best[0].log_evidence
             wanted = {best[0].members}
             for found in best:
-                if found.log_evidence > top - _HOPELESS and len(found.members) > 1:
+                if found.populations is not None and found.log_evidence > top - _HOPELESS and len(found.members) > 1:
                     means = found.populations.weights @ found.populations.samples
                     wanted |= {
                         tuple(i for i in found.members if i != member)
@@ -356,6 +403,32 @@ class Problem:
                 self._fits.pop(members, None)
                 self.fit(members)
             done |= wanted
+
+
+def _log_sum(values: Sequence[float]) -> float:
+    top = max(values)
+    return top + math.log(sum(math.exp(value - top) for value in values))
+
+
+def _area_evidence(scores: Sequence[tuple[SubsetFit | None, float, float]]) -> float:
+    """Log evidence that areas add to explanations by candidates, averaged over their posterior; spectra add none."""
+    top = max(score for _, _, score in scores)
+    weights = [math.exp(score - top) for _, _, score in scores]
+    gains = [
+        fit.populations.log_evidence if fit is not None and fit.populations is not None and not fit.spectra else 0.0
+        for fit, _, _ in scores
+    ]
+    return sum(w * g for w, g in zip(weights, gains, strict=True)) / sum(weights)
+
+
+def _shares(unknown: Sequence[tuple[Beside, float]]) -> dict[int, float]:
+    """Probability of each candidate to be present beside something unlisted."""
+    total = _log_sum([value for _, value in unknown])
+    shares: dict[int, float] = {}
+    for item, value in unknown:
+        for index in item.members:
+            shares[index] = shares.get(index, 0.0) + math.exp(value - total)
+    return shares
 
 
 def _fit_probability(peaks: Sequence[PeakFit], spectra: Sequence[SpectrumFit], seed: int) -> float:
@@ -383,5 +456,6 @@ def _fit_probability(peaks: Sequence[PeakFit], spectra: Sequence[SpectrumFit], s
             else 1.0
         )
         values.append(1.0 - (1.0 - single) ** n_peaks)
+        values = [min(1.0, 2.0 * min(values)) ** _SELECTION]
     values += [probability for found in spectra for probability in found.probabilities]
     return min(1.0, min(values) * len(values)) if values else 1.0

@@ -31,12 +31,18 @@ class MatchSettings(Frozen):
         Prior probability of an explanation with one more candidate, relative to one fewer.
     identified_probability
         Posterior probability above which one explanation counts as found.
+    none_probability
+        Posterior probability of something unlisted from which the verdict is "none of these".
+    group_probability
+        Posterior probability, among explanations by candidates, that a group named together holds.
     min_fit_probability
         Posterior predictive p-value below which even the best explanation is refused.
     missed_probability
         Probability that a fully visible line is not listed as a peak of its own.
     unexplained_rate
         Expected number of peaks per list that belong to none of the candidates present.
+    stranger_share
+        Part of the lines of an unlisted compound that may lie anywhere; the rest lie about those of the candidates.
     cq_range_mhz
         Range in which the CQ of an unknown compound may lie, MHz.
     cq_resolution_mhz, eta_model_error
@@ -66,17 +72,20 @@ class MatchSettings(Frozen):
     growth_width
         Number of explanations that are extended when subsets are grown.
     n_population_samples, seed
-        Random samples of the populations, drawn with a fixed seed.
+        Random samples of the populations per candidate beyond the first, drawn with a fixed seed.
     """
 
     max_members: int = Field(default=3, ge=1)
     always_present: tuple[str, ...] = ()
     none_prior: float = Field(default=0.2, gt=0, lt=1)
-    size_ratio: float = Field(default=0.2, gt=0, le=1)
-    identified_probability: float = Field(default=0.9, gt=0.5, lt=1)
+    size_ratio: float = Field(default=0.5, gt=0, le=1)
+    identified_probability: float = Field(default=0.95, gt=0.5, lt=1)
+    none_probability: float = Field(default=0.25, gt=0, lt=1)
+    group_probability: float = Field(default=0.97, gt=0.5, lt=1)
     min_fit_probability: float = Field(default=0.01, gt=0, lt=0.5)
     missed_probability: float = Field(default=0.1, gt=0, lt=1)
     unexplained_rate: float = Field(default=0.03, gt=0, lt=1)
+    stranger_share: float = Field(default=0.1, gt=0, lt=1)
     cq_range_mhz: float = Field(default=15.0, gt=0)
     cq_resolution_mhz: float = Field(default=0.7, gt=0)
     eta_model_error: float = Field(default=0.15, gt=0)
@@ -93,7 +102,7 @@ class MatchSettings(Frozen):
     screened_subsets: int = Field(default=16, ge=1)
     beam_width: int = Field(default=24, ge=1)
     growth_width: int = Field(default=5, ge=1)
-    n_population_samples: int = Field(default=2000, ge=200)
+    n_population_samples: int = Field(default=600, ge=200)
     seed: int = 0
 
     @model_validator(mode="after")

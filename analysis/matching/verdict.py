@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 _MIN_WEIGHT = 1e-3
 _MAX_SUBSETS = 30
 _MAX_ODD_SHARE = 0.5
+_MIN_BESIDE = 0.5
 
 
 def assignment_of(problem: Problem, weighed: list[Weighed]) -> Assignment:
@@ -58,7 +59,7 @@ def assignment_of(problem: Problem, weighed: list[Weighed]) -> Assignment:
         unexplained=background + leftover,
         curves=curves,
         offsets_ppm=_offsets(best.fit),
-        fit_probability=best.fit.fit_probability,
+        fit_probability=problem.fit_probability(best.fit),
         warnings=tuple(problem.warnings),
     )
 
@@ -75,19 +76,20 @@ def _phrase(problem: Problem, fit: SubsetFit) -> str:
 
 def _verdict(problem: Problem, weighed: list[Weighed], best: SubsetFit) -> tuple[Verdict, tuple[str, ...], float, str]:
     settings = problem.settings
+    fit_probability = problem.fit_probability(best)
     known = " and ".join(problem.names[problem.ids[i]] for i in problem.always)
     beside = f"Besides {known}, which is always present: " if known else ""
-    if best.fit_probability < settings.min_fit_probability:
+    if fit_probability < settings.min_fit_probability:
         return (
             Verdict.NONE,
             (),
-            1.0 - best.fit_probability,
+            1.0 - fit_probability,
             f"{beside}None of these. The best explanation, {_phrase(problem, best)}, does not fit: data as far from it "
-            f"would arise with p = {best.fit_probability:.2g} only. Add candidates or check the referencing.",
+            f"would arise with p = {fit_probability:.2g} only. Add candidates or check the referencing.",
         )
     whole = [item for item in weighed if item.fit is not None and _worst_list(problem, item.fit)[1] <= _MAX_ODD_SHARE]
     p_none = 1.0 - sum(item.probability for item in whole)
-    if p_none >= 0.5:
+    if p_none >= settings.none_probability:
         orphan, odd = _worst_list(problem, best)
         subject = " with ".join(_names(problem, best))
         partial = (
@@ -105,11 +107,13 @@ def _verdict(problem: Problem, weighed: list[Weighed], best: SubsetFit) -> tuple
             Verdict.NONE,
             (),
             p_none,
-            f"{beside}None of these (probability {p_none:.2f}).{partial}{rest} Add candidates.",
+            f"{beside}None of these explains everything; something not in the list has probability {p_none:.2f}."
+            f"{partial}{_kept(problem, weighed)}{rest} Add candidates.",
         )
     best = next(item.fit for item in whole if item.fit is not None)
+    fit_probability = problem.fit_probability(best)
     p_best = whole[0].probability
-    fits = f"the measured values agree with it (p = {best.fit_probability:.2g})"
+    fits = f"the measured values agree with it (p = {fit_probability:.2g})"
     if p_best > settings.identified_probability:
         return (
             Verdict.IDENTIFIED,
@@ -118,7 +122,7 @@ def _verdict(problem: Problem, weighed: list[Weighed], best: SubsetFit) -> tuple
             f"{beside}{_phrase(problem, best)} is identified (probability {p_best:.2f}); {fits}.",
         )
     credible: list[Weighed] = []
-    reached, wanted = 0.0, settings.identified_probability * (1.0 - p_none)
+    reached, wanted = 0.0, settings.group_probability * (1.0 - p_none)
     for item in whole:
         if reached < wanted:
             credible.append(item)
@@ -138,6 +142,18 @@ def _verdict(problem: Problem, weighed: list[Weighed], best: SubsetFit) -> tuple
         f"{beside}One of these, which the data do not tell apart: {choices}{more}.{common} "
         f"Something not in the list has probability {p_none:.2f}.",
     )
+
+
+def _kept(problem: Problem, weighed: list[Weighed]) -> str:
+    """Which candidates are probably present beside what is not in the list, in words."""
+    kept = [
+        f"{problem.names[problem.ids[index]]} ({chance:.2f})"
+        for item in weighed
+        if item.fit is None
+        for index, chance in sorted(item.beside.items(), key=lambda pair: -pair[1])
+        if chance > _MIN_BESIDE and index not in problem.always
+    ]
+    return f" Beside it there would be {', '.join(kept)}." if kept else ""
 
 
 def _worst_list(problem: Problem, fit: SubsetFit) -> tuple[str, float]:
@@ -172,7 +188,11 @@ def _populations(problem: Problem, weighed: list[Weighed]) -> tuple[Population, 
         values, weights, present = [], [], 0.0
         for fit, probability in kept:
             share = probability / total
-            if index in fit.members:
+            if index in fit.members and fit.populations is None:
+                present += probability
+                values.append(np.full(1, 1.0 / len(fit.members)))
+                weights.append(np.array([share]))
+            elif index in fit.members and fit.populations is not None:
                 column = fit.members.index(index)
                 present += probability
                 values.append(fit.populations.samples[:, column])

@@ -60,9 +60,10 @@ def build_scene(structure: AtomicStructure, repeats: tuple[int, int] = (1, 1)) -
     """Balls and sticks of a structure, with the surroundings of every cation complete.
 
     The cations of the cell (and of its repeats along the first two vectors) come with all their anions, and these with
-    all their hydrogen, across the cell's border where needed. Atoms without bonds stay where they are.
+    all their hydrogen, across the cell's border where needed; molecules stay in one piece. Atoms without bonds stay
+    where they are.
     """
-    from ...structures.bonding import find_bonds
+    from ...structures.bonding import find_bonds, find_carbon_bonds
 
     bonds, elements = find_bonds(structure), structure.elements
     balls: dict[tuple[int, int, int, int], int] = {}
@@ -80,10 +81,29 @@ def build_scene(structure: AtomicStructure, repeats: tuple[int, int] = (1, 1)) -
     bare_oh = [i for i, around in enumerate(bonds) if around and all(elements[bond.j] == "H" for bond in around)]
     for i in bare_oh:
         ball(i, (0, 0, 0))
-    for (i, *image), number in list(balls.items()):
+    for (i, *cell), number in list(balls.items()):
         if structure.oxidation_states[i] < 0:
             hydrogens = [bond for bond in bonds[i] if elements[bond.j] == "H"]
-            sticks += [(number, ball(bond.j, np.array(image) + bond.image)) for bond in hydrogens]
+            sticks += [(number, ball(bond.j, np.array(cell) + bond.image)) for bond in hydrogens]
+    carbon: dict[int, list[tuple[int, tuple[int, int, int]]]] = {}
+    for i, j, across in find_carbon_bonds(structure):
+        carbon.setdefault(i, []).append((j, across))
+        carbon.setdefault(j, []).append((i, (-across[0], -across[1], -across[2])))
+    organic = set(carbon) | {b.j for i in carbon for b in bonds[i] if elements[i] == "C"}
+    queue = [key for key in balls if key[0] in carbon]
+    joined: set[tuple[int, int]] = set()
+    while queue:
+        key = queue.pop()
+        near = [*carbon.get(key[0], [])]
+        near += [(b.j, b.image) for b in bonds[key[0]] if elements[key[0]] == "C" and b.j in organic]
+        for j, across in near:
+            other = (j, key[1] + across[0], key[2] + across[1], key[3] + across[2])
+            if other not in balls:
+                queue.append(other)
+            pair = (ball(key[0], key[1:]), ball(j, other[1:]))
+            if pair not in joined and pair[::-1] not in joined and pair not in sticks and pair[::-1] not in sticks:
+                joined.add(pair)
+    sticks += sorted(joined)
     images = np.array([key[1:] for key in balls])
     atoms = tuple(key[0] for key in balls)
     return Scene(atoms, structure.cart_coords[list(atoms)] + images @ structure.lattice, tuple(sticks))

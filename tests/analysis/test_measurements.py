@@ -54,6 +54,14 @@ def test_bad_peak_lists(tmp_path, text, error, message):
         read_peaks(write(tmp_path / "p.csv", text), "31P", 9.4)
 
 
+def test_widths_need_errors_too(tmp_path):
+    head = "delta_iso_ppm,delta_error_ppm,width_ppm,width_error_ppm\n"
+    found = read_peaks(write(tmp_path / "p.csv", head + "1,1,2.5,0.2\n"), "31P", 9.4)
+    assert found.peaks[0].width_ppm == 2.5
+    with pytest.raises(MeasurementError, match="width_ppm needs both"):
+        read_peaks(write(tmp_path / "p.csv", head + "1,1,2.5,\n"), "31P", 9.4)
+
+
 def test_conditions_are_checked(tmp_path):
     path = write(tmp_path / "p.csv", "delta_iso_ppm,delta_error_ppm\n1,1\n")
     with pytest.raises(MissingFieldError, match="tesla"):
@@ -70,7 +78,9 @@ def test_spectrum_in_either_direction(tmp_path):
     axis = np.linspace(-60, 20, 400)
     intensity = np.exp(-0.5 * ((axis + 24.5) / 2.0) ** 2) + 0.01 * np.random.default_rng(0).normal(size=400)
     up = read_spectrum(write(tmp_path / "up.txt", two_columns(axis, intensity)), "31P", 9.4, mas_rate_hz=10000)
-    down = read_spectrum(write(tmp_path / "down.txt", two_columns(axis[::-1], intensity[::-1])), "31P", 9.4)
+    down = read_spectrum(
+        write(tmp_path / "down.txt", two_columns(axis[::-1], intensity[::-1])), "31P", 9.4, mas_rate_hz=10000
+    )
     assert up.axis_ppm == down.axis_ppm
     assert up.intensity == down.intensity
     assert up.axis_ppm[int(np.argmax(up.intensity))] == pytest.approx(-24.5, abs=1.0)
@@ -79,8 +89,8 @@ def test_spectrum_in_either_direction(tmp_path):
 
 @pytest.mark.parametrize("separator", [" ", "\t", ",", " ; "])
 def test_separators(tmp_path, separator):
-    text = "\n".join(f"{i}{separator}{i % 3}" for i in range(20))
-    assert len(read_spectrum(write(tmp_path / "s.txt", text), "31P", 9.4).axis_ppm) == 20
+    text = "\n".join(f"{0.5 * i}{separator}{100 if i == 9 else i % 3}" for i in range(20))
+    assert len(read_spectrum(write(tmp_path / "s.txt", text), "31P", 9.4, mas_rate_hz=0).axis_ppm) == 20
 
 
 @pytest.mark.parametrize(
@@ -96,12 +106,12 @@ def test_separators(tmp_path, separator):
 )
 def test_bad_spectra(tmp_path, text, message):
     with pytest.raises(BadSpectrumError, match=message):
-        read_spectrum(write(tmp_path / "s.txt", text), "31P", 9.4)
+        read_spectrum(write(tmp_path / "s.txt", text), "31P", 9.4, mas_rate_hz=0)
 
 
 def test_spectrum_without_field_or_file(tmp_path):
     with pytest.raises(MissingFieldError):
-        read_spectrum(write(tmp_path / "s.txt", "1 1"), "31P", None)
+        read_spectrum(write(tmp_path / "s.txt", "\n".join(f"{0.5 * i} {i % 3}" for i in range(9))), "31P", None)
     with pytest.raises(MissingFileError):
         read_spectrum(tmp_path / "absent.txt", "31P", 9.4)
     with pytest.raises(MissingFileError):

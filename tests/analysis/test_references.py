@@ -102,6 +102,30 @@ def test_an_outlier_does_not_turn_the_line():
     assert fit_reference("31P", METHOD, spoiled).slope == pytest.approx(-0.9, abs=0.08)
 
 
+def test_a_miss_of_one_environment_is_no_doubt_about_another():
+    sigma = np.array([520.0, 523.0, 481.0, 500.0, 545.0, 536.0])
+    delta = 580.0 - 1.04 * sigma + np.array([0.5, -0.5, 0.3, -0.3, 0.4, 9.0])
+    compounds = [
+        ReferenceCompound(
+            name=f"c{i}",
+            sigma_iso_ppm=s,
+            delta_iso_ppm=d,
+            delta_error_ppm=0.5,
+            source="made",
+            grade="verified",
+            environment=e,
+        )
+        for i, (s, d, e) in enumerate(zip(sigma, delta, ["AlO4"] * 4 + ["AlO6"] * 2, strict=True))
+    ]
+    fitted = fit_reference("27Al", METHOD, compounds)
+    assert fitted.error_of("AlO4") < 0.6 * fitted.error_of("AlO6")
+    assert fitted.error_of("AlO4") < fitted.site_error_ppm == fitted.error_of("AlO5")
+    # without names all share one error
+    plain = fit_reference("27Al", METHOD, [c.model_copy(update={"environment": ""}) for c in compounds])
+    assert plain.environment_errors_ppm == {}
+    assert plain.site_error_ppm == fitted.site_error_ppm
+
+
 def test_mixing_methods_is_refused():
     with pytest.raises(MixedMethodsError, match="one engine, functional and protocol"):
         fit_reference("31P", METHOD, [compound("a", 335.7, -24.5)], methods=[OTHER])

@@ -1,5 +1,7 @@
 """Slabs against the crystal they come from, against symmetry, and against pymatgen's own cut."""
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,13 +10,12 @@ from pymatgen.analysis.structure_matcher import StructureMatcher
 from pymatgen.core.surface import SlabGenerator
 from surfshift.structures.bonding import closest_pair, find_bonds, find_units, unit_is_whole
 from surfshift.structures.library import build_crystal, load_crystal
-from surfshift.structures.slabs import SlabError, cut_slabs
+from surfshift.structures.slabs import AtomBudgetError, SlabError, cut_slabs
 from surfshift.structures.symmetry import distinct_sites
 from surfshift.structures.terminations import (
+    CutSystem,
     MillerError,
     NotACutError,
-    find_nodes,
-    find_windows,
     missing_bonds,
     orient,
     reduce_miller,
@@ -179,7 +180,7 @@ def test_charged_bulk_is_refused() -> None:
 def test_planes_of_centred_cells_are_those_of_the_primitive_lattice() -> None:
     facet = orient(CORUNDUM, (0, 0, 1))
     assert facet.spacing_ang == pytest.approx(12.9933 / 3)
-    assert sum(len(node.atoms) for node in find_nodes(CORUNDUM, facet)) == 10
+    assert len(CutSystem(CORUNDUM, (0, 0, 1)).nodes.elements) == 10
     assert facet.area_ang2 == pytest.approx(4.7602**2 * np.sqrt(3) / 2, rel=1e-6)
 
 
@@ -192,9 +193,38 @@ def test_missing_bonds_need_the_unrelaxed_cut() -> None:
 
 
 def test_window_dipole_is_that_of_its_slab() -> None:
-    facet = orient(BERLINITE, (0, 0, 1))
-    window = next(w for w in find_windows(BERLINITE, facet, 3.0) if abs(w.dipole_e_ang) > 1)
-    atoms, places = window.places(facet)
-    charges = np.array([BERLINITE.oxidation_states[i] for i in atoms])
-    assert charges.sum() == pytest.approx(0.0)
-    assert window.dipole_e_ang == pytest.approx(float(charges @ (places[:, 2] - 7.0)))
+    windows = CutSystem(BERLINITE, (0, 0, 1)).windows(thickness_ang=3.0)
+    by_faces = {(window.faces, window.n_formula): window.dipole_e_ang for window in windows}
+    slabs = cut_slabs(BERLINITE, (0, 0, 1), thickness_ang=3.0, parent="x", every=True)
+    assert slabs
+    for slab in slabs:
+        assert slab.slab_info is not None
+        charges = np.array(slab.structure.oxidation_states)
+        assert charges.sum() == pytest.approx(0.0)
+        dipole = float(charges @ (slab.structure.cart_coords[:, 2] - 7.0))
+        assert abs(dipole) > 1.0
+        assert by_faces[slab.slab_info.faces, slab.slab_info.n_formula] == pytest.approx(dipole)
+
+
+@pytest.mark.parametrize(("thickness", "layers"), [(None, None), (4.0, 2), (None, 0)])
+def test_thickness_is_given_once(thickness: float | None, layers: int | None) -> None:
+    with pytest.raises(SlabError, match=r"either|positive"):
+        cut_slabs(BERLINITE, (1, 0, 0), thickness_ang=thickness, layers=layers, parent="x")
+
+
+def test_atom_budget_names_what_fits_before_anything_is_built() -> None:
+    with pytest.raises(AtomBudgetError, match="lattice planes thinner") as caught:
+        cut_slabs(BERLINITE, (1, 0, 0), thickness_ang=30.0, parent="x", max_atoms=100)
+    thinner, atoms = re.search(r"thinner: ([\d.]+) angstrom with (\d+) atoms", str(caught.value)).groups()  # type: ignore[union-attr]
+    fitting = cut_slabs(BERLINITE, (1, 0, 0), thickness_ang=float(thinner), parent="x", max_atoms=100)
+    assert len(fitting[0].structure) == int(atoms) <= 100
+    with pytest.raises(AtomBudgetError, match="smaller in-plane cell: 2 instead of 9 primitive cells have 60 atoms"):
+        cut_slabs(BERLINITE, (1, 0, 0), layers=1, parent="x", max_atoms=60, min_width_ang=20.0)
+
+
+def test_every_termination_is_shown_and_the_default_ones_are_among_them() -> None:
+    system = CutSystem(BERLINITE, (1, 0, 0))
+    every = cut_slabs(BERLINITE, (1, 0, 0), thickness_ang=4.0, parent="x", every=True)
+    shown = {face for slab in every if slab.slab_info for face in slab.slab_info.faces}
+    assert shown == set(system.face_classes.ravel().tolist())
+    assert {slab.id for slab in cut(BERLINITE, (1, 0, 0))} <= {slab.id for slab in every}

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from surfshift.workflows.cli import EXIT_BAD_INPUT, EXIT_ENVIRONMENT, main
 from surfshift.workflows.queue.folder import RunFolder
@@ -43,7 +44,7 @@ def test_help_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    for command in ("run", "resume", "status", "report", "init", "doctor"):
+    for command in ("run", "resume", "status", "report", "init", "doctor", "spectrum", "reference"):
         assert command in done.stdout
 
 
@@ -134,3 +135,56 @@ def test_doctor_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     missing = next(finding for finding in doctor.examine() if finding.what == "no-such-package")
     assert missing.is_problem
     assert missing.advice == "pip install no-such-package"
+
+
+def test_spectrum_reads_draws_and_exports(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(0)
+    axis = np.linspace(-60, 20, 600)
+    values = 100 * np.exp(-0.5 * ((axis + 24.5) / 1.5) ** 2) + rng.normal(size=600)
+    (tmp_path / "p.txt").write_text("\n".join(f"{x:.5f} {y:.5f}" for x, y in zip(axis, values, strict=True)))
+    monkeypatch.chdir(tmp_path)
+    assert call(monkeypatch, "spectrum", "p.txt") == EXIT_BAD_INPUT
+    assert "give isotope" in capsys.readouterr().err
+    options = ["--isotope", "31P", "--field-tesla", "9.4", "--mas-rate-hz", "12500"]
+    assert call(monkeypatch, "spectrum", "p.txt", *options, "--baseline", "cubic") == EXIT_BAD_INPUT
+    assert "polynomial, als" in capsys.readouterr().err
+    assert call(monkeypatch, "spectrum", "p.txt", *options, "--csdm", "p.csdf") == 0
+    told = capsys.readouterr().out
+    for part in ("31P", "9.4 T", "12500 Hz", "600, 20.00 to -60.00 ppm", "-24.5", "p.png", "p.csdf"):
+        assert part in told
+    assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
+    assert call(monkeypatch, "spectrum", "p.csdf", "--picture", "again.png") == 0
+    assert "-24.5" in capsys.readouterr().out
+
+
+def test_reference_from_a_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = "\n".join(f"c{k},{500 + 5 * k},{100 - 5 * k + (-1) ** k}" for k in range(8))
+    (tmp_path / "own.csv").write_text(f"compound,sigma_ppm,delta_ppm\n{rows}\n")
+    monkeypatch.chdir(tmp_path)
+    assert call(monkeypatch, "reference", "own.csv", "--isotope", "27Al", "--engine", "castep") == EXIT_BAD_INPUT
+    assert "--functional" in capsys.readouterr().err
+    options = ["--isotope", "27Al", "--engine", "castep", "--functional", "PBE", "--protocol", "600eV"]
+    assert call(monkeypatch, "reference", "own.csv", *options, "--out", "own.json", "--picture", "own.png") == 0
+    told = capsys.readouterr().out
+    assert "8 compounds" in told
+    assert "castep/PBE/600eV" in told
+    (made,) = json.loads((tmp_path / "own.json").read_text())
+    assert made["slope"] == pytest.approx(-1.0, abs=0.03)
+    assert (tmp_path / "own.png").read_bytes().startswith(b"\x89PNG")
+    assert call(monkeypatch, "reference", "own.csv", *options, "--isotope", "31P") == EXIT_BAD_INPUT
+    assert "one isotope" in capsys.readouterr().err
+
+
+def test_reference_from_the_shipped_tensors(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(monkeypatch, "reference", "--isotope", "27Al", "--isotope", "31P") == 0
+    told = capsys.readouterr().out
+    assert told.count("shift = ") == 2
+    assert "AlPO4 berlinite" in told
+    assert call(monkeypatch, "reference", "--isotope", "17O") == EXIT_BAD_INPUT
+    assert "no 17O reference" in capsys.readouterr().err

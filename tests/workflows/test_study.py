@@ -1,5 +1,6 @@
 """The study file: what is accepted, and how every mistake is told."""
 
+import math
 from pathlib import Path
 
 import pytest
@@ -128,7 +129,64 @@ def test_measured_files_must_exist_and_belong_to_a_computed_isotope(tmp_path: Pa
         tmp_path, SMALL + measured.format(file="al.csv", isotope="1H")
     )
     without_field = SMALL + "measured:\n  - {peaks: al.csv, isotope: 27Al}\n"
-    assert "measured[0].field_tesla: this key is required" in problems(tmp_path, without_field)
+    assert "measured[0]: field_tesla: this key is required beside 'peaks'" in problems(tmp_path, without_field)
+    both = SMALL + "measured:\n  - {peaks: al.csv, isotope: 27Al, field_tesla: 9.4, row: 1}\n"
+    assert "row: this key belongs to 'spectrum'" in problems(tmp_path, both)
+
+
+def test_a_spectrum_may_state_its_own_conditions(tmp_path: Path) -> None:
+    from surfshift.workflows.candidates import StudyContentError, load_inputs
+
+    rows = "\n".join(f"{x - 32} {100 * math.exp(-((x - 30) ** 2) / 8) + (x * 7919) % 3 / 3:.4f}" for x in range(128))
+    head = "# isotope: 27Al\n# field_tesla: 9.4\n# mas_rate_hz: 12500\n"
+    (tmp_path / "al.txt").write_text(head + rows, encoding="utf-8")
+    text = SMALL + "measured:\n  - {spectrum: al.txt, experiment: echo, correction: {baseline: polynomial}}\n"
+    study = load_study(study_file(tmp_path, text))
+    assert study.measured[0].isotope is None
+    inputs = load_inputs(study)
+    found = inputs.measurements[0]
+    assert (found.isotope, found.field_tesla, found.mas_rate_hz) == ("27Al", 9.4, 12500.0)
+    assert any("baseline taken away" in note for note in inputs.notes)
+    conflict = text.replace("experiment: echo", "field_tesla: 14.1")
+    with pytest.raises(ValueError, match=r"the file says 9\.400 T"):
+        load_inputs(load_study(study_file(tmp_path, conflict)))
+    (tmp_path / "al.txt").write_text(head.replace("27Al", "1H") + rows, encoding="utf-8")
+    with pytest.raises(StudyContentError, match=r"1H, which is not in nmr\.isotopes"):
+        load_inputs(load_study(study_file(tmp_path, text)))
+
+
+def test_own_references_go_first_and_must_be_of_the_method(tmp_path: Path) -> None:
+    from surfshift.analysis.reference_fit import MixedMethodsError, wide_reference
+    from surfshift.analysis.reference_table import write_references
+    from surfshift.workflows.candidates import load_inputs
+    from surfshift.workflows.engines.cluster import method_of
+    from surfshift.workflows.engines.protocols import load_protocol
+
+    method = method_of(load_protocol("fast"))
+    own = wide_reference("27Al", method)
+    write_references([own], tmp_path / "own.json")
+    text = SMALL.replace("isotopes: [27Al, 31P]", "isotopes: [27Al, 31P]\n  references: own.json")
+    study = load_study(study_file(tmp_path, text))
+    inputs = load_inputs(study)
+    assert inputs.references["27Al"] == own
+    assert inputs.references["31P"].compounds
+    assert study.job_hash == load_study(study_file(tmp_path, SMALL)).job_hash
+    foreign = method.model_copy(update={"functional": "PBEsol"})
+    write_references([own.model_copy(update={"method": foreign})], tmp_path / "own.json")
+    with pytest.raises(MixedMethodsError, match="PBEsol"):
+        load_inputs(study)
+    (tmp_path / "own.json").unlink()
+    assert "references: the file" in problems(tmp_path, text)
+
+
+def test_a_measured_isotope_without_reference_gets_a_wide_one_and_a_note(tmp_path: Path) -> None:
+    from surfshift.workflows.candidates import load_inputs
+
+    (tmp_path / "o.csv").write_text("delta_iso_ppm,delta_error_ppm\n40,1\n", encoding="utf-8")
+    text = SMALL.replace("27Al, 31P", "17O, 31P") + "measured:\n  - {peaks: o.csv, isotope: 17O, field_tesla: 9.4}\n"
+    inputs = load_inputs(load_study(study_file(tmp_path, text)))
+    assert inputs.references["17O"].is_wide
+    assert any("no 17O compound was computed" in note for note in inputs.notes)
 
 
 def test_the_job_hash_counts_jobs_only(tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ class _Coarse(NamedTuple):
     covariance: NDArray[np.float32]
 
 
-class Screen:
+class SpectrumScreen:
     """Approximate likelihood of subsets of many candidates.
 
     Parameters

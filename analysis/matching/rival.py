@@ -1,0 +1,134 @@
+"""What a compound that nobody listed would show, learned from the candidates that were listed.
+
+The rival of every explanation is that part of the sample is not in the list. Its lines are unknown, but not anywhere:
+what was left out is most often a sibling of what was listed, another termination or degree of hydration of the
+same crystal. The density of its lines is therefore a kernel estimate over the lines of all candidates. The
+kernel's width is the one with which each candidate is best foretold from the others, so that few or uniform candidates
+give a narrow density only if they bear it out; a flat part keeps room for something altogether different.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from .sites import listing_probability, second_order_shifts
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ..vocabulary import Peak, PeakList
+    from .settings import MatchSettings
+    from .sites import SiteTable
+
+_WIDTHS = (0.05, 0.1, 0.2, 0.35, 0.6, 1.0, 1.6)
+"""Kernel widths tried, in standard deviations of all lines."""
+
+_LEAST_SPREAD = {"shift": 0.05, "cq": 0.1}
+"""Least standard deviation of all lines that is believed, as a part of the range of unknown lines."""
+
+
+class Rival(NamedTuple):
+    """Lines of something that is not in the list, for one peak list.
+
+    ``log_density`` (j,) is the log density of each peak's values among such lines; the number of lines is spread
+    as a Poisson number whose rate has the mean ``mean_lines`` and a Gamma distribution of this ``shape``.
+    """
+
+    log_density: NDArray[np.float64]
+    mean_lines: float
+    shape: float = 2.0
+
+
+def rival_of(table: SiteTable, peak_list: PeakList, settings: MatchSettings) -> Rival:
+    """The rival's lines in one list; ``table`` holds the sites of all candidates."""
+    if not len(table):
+        flat = np.array([log_flat_density(peak, table.isotope, settings) for peak in peak_list.peaks])
+        return Rival(flat, 1.0)
+    listed = listing_probability(table, peak_list, settings)
+    total = float(listed.sum())
+    if total < 1e-3:
+        # no candidate is seen in this experiment: nothing is known of what would be
+        flat = np.array([log_flat_density(peak, table.isotope, settings) for peak in peak_list.peaks])
+        return Rival(flat, 1.0)
+    weights = listed / total
+    shift_width, cq_width = kernel_widths(table, weights, settings)
+    values = []
+    for peak in peak_list.peaks:
+        near = _log_kernel(table, peak, peak_list, shift_width=shift_width, cq_width=cq_width)
+        top = float(near.max())
+        kernel = top + math.log(float(weights @ np.exp(near - top)) + 1e-300)
+        flat_part = math.log(settings.stranger_share) + log_flat_density(peak, table.isotope, settings)
+        values.append(float(np.logaddexp(math.log1p(-settings.stranger_share) + kernel, flat_part)))
+    n_candidates = len(np.unique(table.member))
+    return Rival(np.array(values), max(1.0, total / n_candidates))
+
+
+def log_flat_density(peak: Peak, isotope: str, settings: MatchSettings) -> float:
+    """Log density of a peak's values if any line is as likely as any other within the ranges of the settings."""
+    value = 0.0
+    if peak.delta_iso_ppm is not None or peak.position_ppm is not None:
+        value -= math.log(settings.shift_range_ppm(isotope))
+    if peak.cq_mhz is not None:
+        value -= math.log(settings.cq_range_mhz)
+    return value
+
+
+def kernel_widths(table: SiteTable, weights: NDArray[np.float64], settings: MatchSettings) -> tuple[float, float]:
+    """Widths in shift (ppm) and CQ (MHz) with which each candidate's lines are best foretold from the others'.
+
+    Both are the same multiple of the spread of all lines; the multiple maximises the density of each candidate's lines
+    under a kernel estimate from the other candidates (leave one out). A lone candidate foretells nothing: one spread.
+    """
+    spreads = []
+    for values, limit in (
+        (table.delta, _LEAST_SPREAD["shift"] * settings.shift_range_ppm(table.isotope)),
+        (table.cq, _LEAST_SPREAD["cq"] * settings.cq_range_mhz),
+    ):
+        mean = float(weights @ values)
+        spreads.append(max(limit, math.sqrt(float(weights @ (values - mean) ** 2))))
+    members = np.unique(table.member)
+    if len(members) < 2:
+        return spreads[0], spreads[1]
+    is_quadrupolar = bool(table.cq.any())
+    best, chosen = -math.inf, _WIDTHS[-1]
+    foreign = table.member[:, None] != table.member[None, :]
+    prior = foreign * weights[None, :]
+    prior = prior / np.clip(prior.sum(axis=1, keepdims=True), 1e-12, None)
+    flat = settings.stranger_share / settings.shift_range_ppm(table.isotope)
+    for width in _WIDTHS:
+        variance = (width * spreads[0]) ** 2 + table.delta_error[None, :] ** 2
+        density = np.exp(-0.5 * (table.delta[:, None] - table.delta[None, :]) ** 2 / variance) / np.sqrt(variance)
+        if is_quadrupolar:
+            variance = (width * spreads[1]) ** 2 + table.cq_error[None, :] ** 2
+            density *= np.exp(-0.5 * (table.cq[:, None] - table.cq[None, :]) ** 2 / variance) / np.sqrt(variance)
+        score = float(weights @ np.log((prior * density).sum(axis=1) + flat))
+        if score > best:
+            best, chosen = score, width
+    return chosen * spreads[0], chosen * spreads[1]
+
+
+def _log_kernel(
+    table: SiteTable, peak: Peak, peak_list: PeakList, *, shift_width: float, cq_width: float
+) -> NDArray[np.float64]:
+    """Log density (n,) of a peak's values about each line, kernel, DFT errors and measuring errors together."""
+    offset = (table.offset_rows**2).sum(axis=1)
+    shift_variance = shift_width**2 + offset + table.delta_error**2
+    cq_variance = cq_width**2 + table.cq_error**2
+    value = np.zeros(len(table))
+    if peak.delta_iso_ppm is not None and peak.delta_error_ppm is not None:
+        value += _log_normal(peak.delta_iso_ppm - table.delta, shift_variance + peak.delta_error_ppm**2)
+    elif peak.position_ppm is not None and peak.position_error_ppm is not None:
+        induced, slope = second_order_shifts(table, peak_list.field_tesla)
+        variance = shift_variance + slope**2 * cq_variance + peak.position_error_ppm**2
+        value += _log_normal(peak.position_ppm - table.delta - induced, variance)
+    if peak.cq_mhz is not None and peak.cq_error_mhz is not None:
+        value += _log_normal(peak.cq_mhz - table.cq, cq_variance + peak.cq_error_mhz**2)
+    return value
+
+
+def _log_normal(difference: NDArray[np.float64], variance: NDArray[np.float64]) -> NDArray[np.float64]:
+    result: NDArray[np.float64] = -0.5 * (difference**2 / variance + np.log(2.0 * math.pi * variance))
+    return result

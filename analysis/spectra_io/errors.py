@@ -1,0 +1,57 @@
+"""What can be wrong with a measurement, by name."""
+
+from __future__ import annotations
+
+from ...structures.errors import SurfshiftError
+
+
+class MeasurementError(SurfshiftError):
+    """A measurement that cannot be used as it is."""
+
+
+class MissingFileError(MeasurementError):
+    """The file of a measurement does not exist or cannot be read."""
+
+
+class UnknownFormatError(MeasurementError):
+    """A file or folder that is none of the known formats of a spectrum."""
+
+
+class TruncatedFileError(MeasurementError):
+    """A spectrometer's file that holds fewer points than its parameters say, or whose parameters are missing."""
+
+
+class MissingConditionError(MeasurementError):
+    """A condition of the measurement that the file does not state and that was not given."""
+
+
+class MissingFieldError(MissingConditionError):
+    """A measurement without a magnetic field."""
+
+
+class ConflictingConditionsError(MeasurementError):
+    """A condition of the measurement that was given otherwise than the file states it."""
+
+
+class WrongNucleusError(ConflictingConditionsError):
+    """A file that states another nucleus than the one asked for."""
+
+
+class UnknownColumnError(MeasurementError):
+    """A column of a peak list that is not a property of a peak."""
+
+
+class BadSpectrumError(MeasurementError):
+    """A spectrum with too few points, values that are no numbers, or an axis that turns back."""
+
+
+class NoFrequencyError(BadSpectrumError):
+    """An axis in points or hertz that cannot become ppm without a reference frequency."""
+
+
+class NoSignalError(BadSpectrumError):
+    """A spectrum in which nothing stands out of the noise."""
+
+
+class CorrectionError(MeasurementError):
+    """A correction of phase or baseline that cannot be made."""

@@ -1,0 +1,1 @@
+"""Decorations of slabs: what is added, taken away or exchanged, and where."""

@@ -1,0 +1,78 @@
+"""Melt-quench with a cheap potential: reproducible, resumable, cooling."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase.calculators.lj import LennardJones
+from surfshift.structures.bonding import closest_pair
+from surfshift.structures.vocabulary import AtomicStructure
+from surfshift.workflows.melt_quench import GlassError, MeltQuenchSettings, melt_quench, random_phosphate
+from surfshift.workflows.ordering import sevennet_energy
+
+SHORT = MeltQuenchSettings(melt_k=200.0, final_k=10.0, melt_steps=20, quench_steps=40, chunk_steps=20)
+
+
+def argon() -> AtomicStructure:
+    places = [(x / 3, y / 3, z / 3) for x in range(3) for y in range(3) for z in range(3)]
+    edge = 11.5
+    return AtomicStructure(
+        lattice_ang=((edge, 0.0, 0.0), (0.0, edge, 0.0), (0.0, 0.0, edge)),
+        elements=("Ar",) * 27,
+        frac_coords=tuple(places),
+        oxidation_states=(0.0,) * 27,
+    )
+
+
+def potential() -> LennardJones:
+    return LennardJones(sigma=3.4, epsilon=0.0104, rc=5.5)
+
+
+def test_interrupted_run_ends_where_an_uninterrupted_one_ends(tmp_path: Path) -> None:
+    whole = melt_quench(argon(), SHORT, tmp_path / "whole", potential())
+    assert melt_quench(argon(), SHORT, tmp_path / "cut", potential(), max_chunks=1) is None
+    resumed = melt_quench(argon(), SHORT, tmp_path / "cut", potential())
+    assert whole is not None
+    assert resumed is not None
+    np.testing.assert_allclose(resumed.cart_coords, whole.cart_coords, atol=1e-9)
+    assert not np.allclose(whole.cart_coords, argon().cart_coords, atol=0.05)
+
+
+def test_run_cools_down(tmp_path: Path) -> None:
+    melt_quench(argon(), SHORT.model_copy(update={"quench_steps": 200}), tmp_path, potential())
+    rows = [line.split(",") for line in (tmp_path / "log.csv").read_text().splitlines()[1:]]
+    assert float(rows[-1][1]) == pytest.approx(10.0)
+    assert float(rows[-1][2]) < 0.5 * float(rows[0][2])
+
+
+def test_folder_of_another_run_is_refused(tmp_path: Path) -> None:
+    melt_quench(argon(), SHORT, tmp_path, potential(), max_chunks=1)
+    with pytest.raises(GlassError, match="other settings"):
+        melt_quench(argon(), SHORT.model_copy(update={"seed": 2}), tmp_path, potential())
+
+
+def test_packing_has_whole_tetrahedra_its_density_and_no_clash() -> None:
+    packed = random_phosphate(6, 2.2, seed=4)
+    assert float(packed.to_pymatgen().density) == pytest.approx(2.2, rel=1e-3)
+    assert packed.total_charge == pytest.approx(0.0)
+    distances = packed.to_pymatgen().distance_matrix
+    oxygen = [k for k, e in enumerate(packed.elements) if e == "O"]
+    for k, element in enumerate(packed.elements):
+        if element == "P":
+            assert sum(distances[k, oxygen] < 1.6) == 4
+    _, _, length = closest_pair(packed)
+    assert length > 1.1
+
+
+def test_packing_that_cannot_be_is_refused() -> None:
+    with pytest.raises(GlassError, match="do not pack"):
+        random_phosphate(4, 9.0, seed=1)
+
+
+def test_energy_of_a_calculator_relaxes_in_the_fixed_cell() -> None:
+    moved = argon().moved_to(argon().cart_coords + np.random.default_rng(0).normal(0.0, 0.1, (27, 3)))
+    as_built, same = sevennet_energy(calculator=potential())(moved)
+    relaxed, found = sevennet_energy(calculator=potential(), max_steps=50)(moved)
+    assert relaxed < as_built
+    np.testing.assert_allclose(same.cart_coords, moved.cart_coords)
+    np.testing.assert_allclose(found.lattice, moved.lattice)

@@ -1,0 +1,278 @@
+"""Glass by melt and quench: molecular dynamics of a random packing, resumable and reproducible.
+
+The run is cut into chunks. Each chunk draws its random forces from a generator seeded with the run's seed and
+the chunk's number, and ends by writing its state: a run that was interrupted goes on to the same end.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from ..structures.errors import SurfshiftError
+from ..structures.vocabulary import AtomicStructure, Frozen
+
+if TYPE_CHECKING:
+    from ase import Atoms
+    from ase.calculators.calculator import Calculator
+    from numpy.typing import NDArray
+
+MAX_TRIALS = 2_000
+"""Trials for one unit of a random packing before the packing starts anew with smaller distances."""
+
+PO_LENGTH_ANG = 1.53
+
+
+class GlassError(SurfshiftError):
+    """A glass that cannot be packed, or a run folder that belongs to another run."""
+
+
+class MeltQuenchSettings(Frozen):
+    """A melt-quench run.
+
+    Attributes
+    ----------
+    seed
+        Of the packing, the first velocities and the thermostat.
+    melt_k, final_k
+        Temperatures, kelvin; ``melt_steps`` are run at ``melt_k`` and ``quench_steps`` on the way down, linearly.
+    timestep_fs, friction_per_fs
+        Of the Langevin dynamics.
+    chunk_steps
+        Steps between two states on disk.
+    """
+
+    seed: int = 1
+    melt_k: float = Field(default=3500.0, gt=0.0)
+    final_k: float = Field(default=300.0, gt=0.0)
+    melt_steps: int = Field(default=400, ge=0)
+    quench_steps: int = Field(default=800, ge=1)
+    timestep_fs: float = Field(default=2.0, gt=0.0, le=5.0)
+    friction_per_fs: float = Field(default=0.01, gt=0.0)
+    chunk_steps: int = Field(default=50, ge=1)
+
+    @model_validator(mode="after")
+    def _cools(self) -> Self:
+        if self.final_k >= self.melt_k:
+            raise ValueError(f"the melt at {self.melt_k} K is not above the end at {self.final_k} K")
+        return self
+
+    @property
+    def quench_rate_k_per_ps(self) -> float:
+        """Cooling rate, K/ps."""
+        return (self.melt_k - self.final_k) / (self.quench_steps * self.timestep_fs * 1e-3)
+
+    def temperature_k(self, step: int) -> float:
+        """Target temperature of a step, kelvin."""
+        share = min(max(step - self.melt_steps, 0) / self.quench_steps, 1.0)
+        return self.melt_k + share * (self.final_k - self.melt_k)
+
+
+def random_phosphate(n_formula_units: int, density_g_cm3: float, *, seed: int) -> AtomicStructure:
+    """A cubic cell of AlPO4 with PO4 tetrahedra and Al at random places and orientations.
+
+    Parameters
+    ----------
+    n_formula_units
+        Number of AlPO4.
+    density_g_cm3
+        Sets the cell's volume.
+    seed
+        Of the random places.
+
+    Raises
+    ------
+    GlassError
+        If no packing without clashes is found.
+    """
+    volume = n_formula_units * 121.953 / (density_g_cm3 * 0.602214076)
+    edge = volume ** (1 / 3)
+    rng = np.random.default_rng(seed)
+    for scale in (1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7):
+        packed = _pack(n_formula_units, edge, scale, rng)
+        if packed is not None:
+            elements, places = packed
+            charge = {"Al": 3.0, "P": 5.0, "O": -2.0}
+            frac = tuple((float(x), float(y), float(z)) for x, y, z in places / edge)
+            return AtomicStructure(
+                lattice_ang=((edge, 0.0, 0.0), (0.0, edge, 0.0), (0.0, 0.0, edge)),
+                elements=elements,
+                frac_coords=frac,
+                oxidation_states=tuple(charge[e] for e in elements),
+            )
+    raise GlassError(
+        f"{n_formula_units} AlPO4 do not pack at {density_g_cm3} g/cm3 without clashes; "
+        "give a density of at most 2.6 g/cm3"
+    )
+
+
+_LEAST_ANG = {("P", "P"): 4.0, ("Al", "Al"): 4.0, ("Al", "P"): 2.9, ("Al", "O"): 1.75, ("O", "O"): 2.5, ("O", "P"): 2.8}
+
+
+def _pack(
+    n: int, edge: float, scale: float, rng: np.random.Generator
+) -> tuple[tuple[str, ...], NDArray[np.float64]] | None:
+    from scipy.spatial.transform import Rotation
+
+    corners = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]) / np.sqrt(3) * PO_LENGTH_ANG
+    elements: list[str] = []
+    places = np.empty((0, 3))
+    for kind in ["PO4"] * n + ["Al"] * n:
+        for _ in range(MAX_TRIALS):
+            centre = rng.uniform(0, edge, 3)
+            if kind == "PO4":
+                unit = np.vstack([centre, centre + corners @ Rotation.random(rng=rng).as_matrix().T])
+                names = ["P", "O", "O", "O", "O"]
+            else:
+                unit, names = centre[None, :], ["Al"]
+            delta = unit[:, None, :] - places[None, :, :]
+            distance = np.linalg.norm(delta - edge * np.round(delta / edge), axis=2)
+            least = np.array([[_LEAST_ANG[min(a, b), max(a, b)] for b in elements] for a in names]).reshape(
+                len(names), len(elements)
+            )
+            if (distance >= scale * least).all():
+                elements.extend(names)
+                places = np.vstack([places, unit])
+                break
+        else:
+            return None
+    return tuple(elements), places
+
+
+def melt_quench(
+    start: AtomicStructure,
+    settings: MeltQuenchSettings,
+    folder: str | Path,
+    calculator: Calculator,
+    *,
+    max_chunks: int | None = None,
+) -> AtomicStructure | None:
+    """Run, or go on with, a melt-quench at constant volume.
+
+    Parameters
+    ----------
+    start
+        Packing whose worst clashes are relaxed before the dynamics.
+    settings
+        The schedule; kept in the folder.
+    folder
+        Holds ``state.extxyz`` with positions and momenta, ``run.json`` and ``log.csv``.
+    calculator
+        Any ase calculator.
+    max_chunks
+        Stop after so many chunks of this call; the next call goes on.
+
+    Returns
+    -------
+    The structure at the end of the quench, not relaxed, or ``None`` when ``max_chunks`` ended the call before that.
+
+    Raises
+    ------
+    GlassError
+        If the folder holds a run with other settings or another start.
+    """
+    run, atoms, step = _open_run(start, settings, Path(folder), calculator)
+    last = settings.melt_steps + settings.quench_steps
+    done = 0
+    while step < last:
+        if max_chunks is not None and done >= max_chunks:
+            return None
+        step = _run_chunk(atoms, settings, step, last)
+        done += 1
+        _save(run, atoms, settings, step)
+    return start.moved_to(atoms.get_positions())
+
+
+def _open_run(
+    start: AtomicStructure, settings: MeltQuenchSettings, folder: Path, calculator: Calculator
+) -> tuple[Path, Atoms, int]:
+    from ase.optimize import FIRE
+
+    folder.mkdir(parents=True, exist_ok=True)
+    identity = {"settings": settings.model_dump(), "start": start.content_id}
+    described = folder / "run.json"
+    if described.is_file():
+        if json.loads(described.read_text(encoding="utf-8")) != identity:
+            raise GlassError(
+                f"{str(folder)!r} holds a run with other settings or another start; give an empty folder, or the "
+                "settings in its run.json"
+            )
+    else:
+        described.write_text(json.dumps(identity, indent=1) + "\n", encoding="utf-8")
+    state = folder / "state.extxyz"
+    if state.is_file():
+        atoms = read_state(state, calculator)
+        return folder, atoms, int(atoms.info["step"])
+    atoms = start.to_ase()
+    atoms.set_initial_charges(None)
+    atoms.calc = calculator
+    FIRE(atoms, logfile=None, maxstep=0.1).run(fmax=2.0, steps=150)
+    atoms.set_momenta(_thermal_momenta(atoms, settings))
+    _save(folder, atoms, settings, 0)
+    return folder, read_state(state, calculator), 0
+
+
+def _thermal_momenta(atoms: Atoms, settings: MeltQuenchSettings) -> NDArray[np.float64]:
+    """Maxwell-Boltzmann momenta at the melt's temperature without drift, shape (n, 3), ase units."""
+    from ase import units
+
+    masses = atoms.get_masses()[:, None]
+    rng = np.random.default_rng([settings.seed, 2**31])
+    momenta = rng.normal(size=(len(atoms), 3)) * np.sqrt(masses * units.kB * settings.melt_k)
+    result: NDArray[np.float64] = momenta - masses * momenta.sum(axis=0) / masses.sum()
+    return result
+
+
+def read_state(path: Path, calculator: Calculator | None = None) -> Atoms:
+    """Atoms with momenta as they were written: a fresh run starts from the same digits as a resumed one."""
+    from ase.io import read
+
+    atoms = read(path, index=-1, format="extxyz")
+    if isinstance(atoms, list):
+        raise GlassError(f"{str(path)!r} holds no single state; remove it, and the run starts anew")
+    atoms.calc = calculator
+    return atoms
+
+
+def _run_chunk(atoms: Atoms, settings: MeltQuenchSettings, step: int, last: int) -> int:
+    from ase import units
+    from ase.md.langevin import Langevin
+
+    dynamics = Langevin(
+        atoms,
+        timestep=settings.timestep_fs * units.fs,
+        temperature_K=settings.temperature_k(step),
+        friction=settings.friction_per_fs / units.fs,
+        rng=np.random.default_rng([settings.seed, step]),
+        fixcm=False,
+    )
+    for k in range(step, min(step + settings.chunk_steps, last)):
+        dynamics.set_temperature(temperature_K=settings.temperature_k(k))
+        dynamics.run(1)
+    return min(step + settings.chunk_steps, last)
+
+
+def _save(folder: Path, atoms: Atoms, settings: MeltQuenchSettings, step: int) -> None:
+    """Write the state so that an interruption leaves the old or the new one, and read it back."""
+    from ase import Atoms
+    from ase.io import write
+
+    energy, temperature = float(atoms.get_potential_energy()), float(atoms.get_temperature())
+    bare = Atoms(atoms.get_chemical_symbols(), positions=atoms.get_positions(), cell=atoms.cell, pbc=True)
+    bare.set_momenta(atoms.get_momenta())
+    bare.info["step"] = step
+    fresh = folder / "state.new"
+    write(fresh, bare, format="extxyz")
+    fresh.replace(folder / "state.extxyz")
+    kept = read_state(folder / "state.extxyz")
+    atoms.set_positions(kept.get_positions())
+    atoms.set_momenta(kept.get_momenta())
+    log = folder / "log.csv"
+    if step == 0 or not log.is_file():
+        log.write_text("step,target_k,temperature_k,energy_ev\n", encoding="utf-8")
+    with log.open("a", encoding="utf-8") as lines:
+        lines.write(f"{step},{settings.temperature_k(step):.1f},{temperature:.1f},{energy:.4f}\n")
