@@ -28,7 +28,7 @@ def test_orbits_are_the_sites_of_the_asymmetric_unit(name: str) -> None:
     assert sorted(i for orbit in orbits for i in orbit.atom_indices) == list(range(len(structure)))
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", [name for name in SMALL if name != "Li_metal"])  # no bonds, no tensors
 def test_expanded_tensors_are_those_of_the_other_sites(name: str) -> None:
     structure = build_crystal(load_crystal(name))
     for orbit in distinct_sites(structure):

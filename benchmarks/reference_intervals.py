@@ -1,6 +1,6 @@
 """How well the intervals of a 27Al reference hold: cross-validation on a published calibration set.
 
-    python benchmarks/referencing.py ../shared/data/nmr/al27_calibration.csv
+    python benchmarks/reference_intervals.py ../shared/data/nmr/al27_calibration.csv
 
 Each compound is left out with all its sites and repeated measurements; the reference is fitted to the others, and the
 intervals predicted for the shifts and couplings that were left out are compared with what was measured. Beside it the
