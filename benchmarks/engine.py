@@ -4,6 +4,8 @@ python benchmarks/engine.py stock        # own NMR step against stock PySCF GIAO
 python benchmarks/engine.py invariance   # rotated crystal and equivalent sites, fast protocol
 python benchmarks/engine.py convergence  # shells and bases, berlinite 31P and 27Al
 python benchmarks/engine.py cost         # CPU seconds and memory against sites and shells
+python benchmarks/engine.py basis        # 31P of berlinite and beta-Li3PO4 with growing bases around the target
+python benchmarks/engine.py alpo14 ../shared/data/parsers   # sites of AlPO-14 against two periodic programs
 """
 
 from __future__ import annotations
@@ -12,11 +14,13 @@ import argparse
 import resource
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.spatial.transform import Rotation
 from surfshift.analysis.constants import isotope
+from surfshift.analysis.tensor_files import match_atoms, read_magres, read_outcar
 from surfshift.analysis.tensors import quadrupole
 from surfshift.structures.library import build_crystal, load_crystal
 from surfshift.structures.symmetry import SiteOrbit, distinct_sites
@@ -167,13 +171,65 @@ def gipaw() -> None:
         print(f"{name}: {difference:.2f} ppm, GIPAW {expected} ppm, off by {difference - expected:+.2f} ppm")
 
 
-COMMANDS = {"gipaw": gipaw, "stock": stock, "invariance": invariance, "convergence": convergence, "cost": cost}
+def basis() -> None:
+    """Shielding of 31P in two crystals up to the limit of the basis: with their difference."""
+    print("| target basis | berlinite (ppm) | beta-Li3PO4 (ppm) | difference (ppm) | cpu s |\n|---|---|---|---|---|")
+    for target, grid in (("pcSseg-1", (50, 302)), ("pcSseg-2", (60, 302)), ("pcSseg-3", (75, 434))):
+        protocol = load_protocol("fast", target_basis=target, target_grid=grid)
+        sites = []
+        for name in ("AlPO4_berlinite", "Li3PO4_beta"):
+            structure = build_crystal(load_crystal(name))
+            orbit = distinct_sites(structure, elements=["P"])[0]
+            sites.append(compute_site(structure, orbit, protocol, max_memory_mb=8500))
+        first, second = (site.sigma_iso_ppm for site in sites)
+        seconds = sum(site.cpu_seconds for site in sites)
+        print(f"| {target} | {first:.2f} | {second:.2f} | {second - first:+.2f} | {seconds:.0f} |", flush=True)
+
+
+def alpo14() -> None:
+    """Every 31P and 27Al site of AlPO-14, same geometry, against CASTEP (PBEsol) and VASP (PBE)."""
+    if len(sys.argv) < 3:
+        sys.exit("alpo14 needs the folder that holds castep/AlPO-14.magres and vasp/AlPO-14.OUTCAR")
+    folder = Path(sys.argv[2])
+    castep = read_magres(folder / "castep" / "AlPO-14.magres")
+    vasp = read_outcar(folder / "vasp" / "AlPO-14.OUTCAR")
+    structure = castep.structure(oxidation_states={"Al": 3.0, "P": 5.0, "O": -2.0})
+    order = match_atoms(structure, vasp, name="AlPO-14.OUTCAR").order
+    print(
+        "| site | cluster, fast (ppm) | CASTEP (ppm) | VASP (ppm) | CQ cluster, CASTEP (MHz) |\n|---|---|---|---|---|"
+    )
+    found: dict[str, list[tuple[float, float, float]]] = {"P": [], "Al": []}
+    for orbit in distinct_sites(structure, elements=["P", "Al"]):
+        site = compute_site(structure, orbit, load_protocol("fast"))
+        atom = orbit.atom_indices[0]
+        values = (site.sigma_iso_ppm, float(castep.sigma_iso_ppm[atom]), float(vasp.sigma_iso_ppm[order[atom]]))
+        found[orbit.element].append(values)
+        couplings = [abs(quadrupole(efg, isotope("27Al")).cq_mhz) for efg in (site.efg_au[0], castep.efg_au[atom])]
+        shown = f"{couplings[0]:.2f}, {couplings[1]:.2f}" if orbit.element == "Al" else "-"
+        print(f"| {orbit.element}{atom} | {values[0]:.2f} | {values[1]:.2f} | {values[2]:.2f} | {shown} |", flush=True)
+    for element, rows in found.items():
+        cluster, first, second = np.array(rows).T
+        print(f"{element}: slope of CASTEP against cluster {np.polyfit(cluster, first, 1)[0]:.3f}, ", end="")
+        print(f"of VASP {np.polyfit(cluster, second, 1)[0]:.3f}, ", end="")
+        print(f"of CASTEP against VASP {np.polyfit(second, first, 1)[0]:.3f}")
+
+
+COMMANDS = {
+    "alpo14": alpo14,
+    "basis": basis,
+    "gipaw": gipaw,
+    "stock": stock,
+    "invariance": invariance,
+    "convergence": convergence,
+    "cost": cost,
+}
 
 
 def main() -> int:
     """Run the benchmark named on the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("benchmark", choices=COMMANDS)
+    parser.add_argument("data", nargs="?", help="folder with files of other programs, for alpo14")
     COMMANDS[parser.parse_args().benchmark]()
     return 0
 
