@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from ..analysis.matching.settings import MatchSettings
 from ..analysis.spectra_io import Correction
 from ..analysis.vocabulary import Experiment  # noqa: TC001  (pydantic evaluates the annotation)
 from ..structures.vocabulary import Frozen, content_hash
 from .engines.protocols import load_protocol
+from .study_candidates import CandidateSettings, ExportSettings, StudyPath, hashed_candidates
 from .study_yaml import Place, StudyError, explain, parse_yaml
 
 ISOTOPE_PATTERN = r"^[1-9]\d{0,2}[A-Z][a-z]?$"
@@ -24,52 +25,9 @@ ISOTOPE_PATTERN = r"^[1-9]\d{0,2}[A-Z][a-z]?$"
 Isotope = Annotated[str, Field(pattern=ISOTOPE_PATTERN)]
 
 
-def _from_study_folder(path: Path | None, info: ValidationInfo) -> Path | None:
-    folder = (info.context or {}).get("folder")
-    return path if path is None or folder is None else (Path(folder) / path.expanduser()).resolve()
-
-
-StudyPath = Annotated[Path | None, AfterValidator(_from_study_folder)]
-
-
 def element_of(isotope: str) -> str:
     """Chemical symbol of an isotope such as ``27Al``."""
     return isotope.lstrip("0123456789")
-
-
-class SurfaceSettings(Frozen):
-    """One facet to cut and what to put on it.
-
-    ``hydroxylation`` are coverages: the share of undercoordinated sites that split a water molecule.
-    ``keep`` limits the terminations to those named, for example ``t0``; all are kept without it.
-    """
-
-    miller: tuple[int, int, int]
-    thickness_ang: float = Field(default=10.0, gt=0, le=100)
-    vacuum_ang: float = Field(default=12.0, ge=5, le=100)
-    hydroxylation: tuple[Annotated[float, Field(ge=0, le=1)], ...] = (0.0,)
-    max_atoms: int = Field(default=200, ge=1)
-    keep: tuple[str, ...] | None = Field(default=None, min_length=1)
-
-    @field_validator("miller")
-    @classmethod
-    def _is_a_facet(cls, miller: tuple[int, int, int]) -> tuple[int, int, int]:
-        if miller == (0, 0, 0):
-            raise ValueError("(0, 0, 0) is no facet; give three integers that are not all zero")
-        return miller
-
-
-class CandidateSettings(Frozen):
-    """Which candidates the study weighs against each other."""
-
-    bulk: bool = True
-    surfaces: tuple[SurfaceSettings, ...] = ()
-
-    @model_validator(mode="after")
-    def _not_empty(self) -> Self:
-        if not self.bulk and not self.surfaces:
-            raise ValueError("no candidate is left: set bulk to true or list at least one surface")
-        return self
 
 
 class RelaxSettings(Frozen):
@@ -178,6 +136,7 @@ class StudyFile(Frozen):
     measured: tuple[MeasuredSettings, ...] = ()
     matching: MatchSettings = MatchSettings()
     run: RunSettings = RunSettings()
+    export: ExportSettings = ExportSettings()
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
@@ -194,11 +153,15 @@ class StudyFile(Frozen):
     @property
     def job_hash(self) -> str:
         """Hash of everything that decides which jobs run; measured data, references and matching are not part of it."""
-        payload = self.model_dump(mode="json", include={"crystal", "candidates", "relax", "nmr"})
+        payload: dict[str, Any] = self.model_dump(mode="json", include={"crystal", "relax", "nmr"})
+        payload["candidates"] = hashed_candidates(self.candidates)
         del payload["nmr"]["references"]
         payload["protocol"] = load_protocol(self.nmr.protocol).hash
         if self.structure is not None:
             payload["structure"] = hashlib.sha256(self.structure.read_bytes()).hexdigest()
+        films = [coating.film_structure for coating in self.candidates.interfaces if coating.film_structure is not None]
+        if films:
+            payload["films"] = [hashlib.sha256(film.read_bytes()).hexdigest() for film in films]
         return content_hash(payload)
 
 
@@ -223,6 +186,10 @@ def load_study(path: str | Path) -> StudyFile:
     except ValidationError as error:
         raise StudyError(explain(error, StudyFile, file, lines)) from error
     named: dict[Place, Path | None] = {("structure",): study.structure, ("nmr", "references"): study.nmr.references}
+    named |= {
+        ("candidates", "interfaces", k, "film_structure"): c.film_structure
+        for k, c in enumerate(study.candidates.interfaces)
+    }
     named |= {("measured", k, "peaks" if m.peaks else "spectrum"): m.path for k, m in enumerate(study.measured)}
     problems = [
         f"{lines.place(place)}: the file {target} does not exist"

@@ -115,16 +115,35 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:
     return None
 
 
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for argument in typing.get_args(annotation) for model in _models_in(argument)]
+
+
 def _model_at(model: type[BaseModel], place: Place) -> type[BaseModel] | None:
-    """The model whose keys stand at a place; list indices do not change the model."""
+    """The model whose keys stand at a place; list indices do not change the model, a kind picks one of several."""
     found: type[BaseModel] | None = model
+    annotation: Any = model
     for step in place:
-        if isinstance(step, int):
+        if isinstance(step, int) or found is None:
             continue
-        if found is None or step not in found.model_fields:
-            return None
-        found = _model_in(found.model_fields[step].annotation)
+        if step in found.model_fields:
+            annotation = found.model_fields[step].annotation
+            found = _model_in(annotation)
+        else:
+            kinds = [m for m in _models_in(annotation) if "kind" in m.model_fields]
+            found = next((m for m in kinds if m.model_fields["kind"].default == step), None)
     return found
+
+
+def _in_file(place: Place, lines: Lines, *, is_missing: bool) -> Place:
+    """A place of pydantic without the steps that the file does not have: kinds, and lists that may be left out."""
+    known: Place = ()
+    for step in place:
+        if (*known, step) in lines.numbers:
+            known = (*known, step)
+    return (*known, place[-1]) if is_missing else known
 
 
 def explain(error: ValidationError, model: type[BaseModel], file: Path, lines: Lines) -> str:
@@ -136,7 +155,13 @@ def explain(error: ValidationError, model: type[BaseModel], file: Path, lines: L
         if detail["type"] == "extra_forbidden":
             owner = _model_at(model, place[:-1])
             message += f", {nearest(str(place[-1]), owner.model_fields)}" if owner else ""
+        elif detail["type"] == "union_tag_invalid":
+            known = detail["ctx"]["expected_tags"].replace("'", "").split(", ")
+            message = f"unknown kind {detail['ctx']['tag']!r}, {nearest(str(detail['ctx']['tag']), known)}"
+        elif detail["type"] == "union_tag_not_found":
+            message = "this block needs a kind, for example 'kind: molecular_water'"
         elif detail["type"] not in PLAIN_MESSAGES and not isinstance(detail["input"], dict | list):
             message += f" (given: {detail['input']!r})"
-        problems.append(f"  {lines.place(place)}: {message}")
+        where = _in_file(place, lines, is_missing=detail["type"] == "missing")
+        problems.append(f"  {lines.place(where)}: {message}")
     return "\n".join([f"{file} cannot be used:", *problems])
