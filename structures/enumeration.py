@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-__all__ = ["AtomBudgetError", "bulk_candidate", "enumerate_surfaces"]
+__all__ = ["AtomBudgetError", "bulk_candidate", "cover_slabs", "enumerate_surfaces"]
 
 
 def bulk_candidate(crystal: str | AtomicStructure, *, name: str = "") -> Candidate:
@@ -83,8 +83,6 @@ def enumerate_surfaces(
     CoverageError
         If a coverage fits no termination at all.
     """
-    if not hydroxylation:
-        raise CoverageError("no coverage was given; use 0.0 for the dry surface, 1.0 for the fully hydroxylated one")
     slabs = cut_slabs(
         bulk,
         miller,
@@ -97,16 +95,34 @@ def enumerate_surfaces(
         orthogonal=orthogonal,
         max_atoms=max_atoms,
     )
+    return cover_slabs(slabs, bulk, hydroxylation=hydroxylation, max_atoms=max_atoms)
+
+
+def cover_slabs(
+    slabs: Sequence[Candidate],
+    bulk: AtomicStructure,
+    *,
+    hydroxylation: Sequence[float] = (0.0, 1.0),
+    max_atoms: int = 200,
+) -> tuple[Candidate, ...]:
+    """Dry slabs of one facet, each as it is and with water split over it; see ``enumerate_surfaces``.
+
+    Raises
+    ------
+    AtomBudgetError, CoverageError
+    """
+    if not hydroxylation:
+        raise CoverageError("no coverage was given; use 0.0 for the dry surface, 1.0 for the fully hydroxylated one")
     possible = {slab.name: possible_coverages(slab, bulk) for slab in slabs}
     for coverage in hydroxylation:
         if coverage and not any(_fits(coverage, values) for values in possible.values()):
+            facet = f"{slabs[0].parent}{slabs[0].miller}"
             known = sorted({value for values in possible.values() for value in values})
             if not known:
-                raise CoverageError(f"{parent}{tuple(miller)} has no broken bonds to split water over; use 0.0")
+                raise CoverageError(f"{facet} has no broken bonds to split water over; use 0.0")
             best = min(known, key=lambda value: abs(value - coverage))
             raise CoverageError(
-                f"coverage {coverage:g} is no whole number of OH on any termination of {parent}{tuple(miller)}; "
-                f"nearest is {best:.4g}"
+                f"coverage {coverage:g} is no whole number of OH on any termination of {facet}; nearest is {best:.4g}"
             )
     candidates: list[Candidate] = []
     for slab in slabs:
@@ -128,5 +144,5 @@ def _check_budget(candidate: Candidate, max_atoms: int) -> None:
     if len(candidate.structure) > max_atoms:
         raise AtomBudgetError(
             f"{candidate.name} has {len(candidate.structure)} atoms, more than the {max_atoms} allowed; "
-            "use a smaller thickness, another facet, or a larger atom budget"
+            f"use a smaller thickness, another facet, or a budget of {len(candidate.structure)} atoms"
         )

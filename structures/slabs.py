@@ -23,13 +23,12 @@ __all__ = [
     "cut_slabs",
     "distinct_structures",
     "polar_note",
+    "same_structure",
     "slab_dipole",
 ]
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-
-    from pymatgen.core.structure import Structure
 
 T = TypeVar("T")
 
@@ -359,23 +358,26 @@ def polar_note(dipole_e_ang: float) -> str:
     return f"polar, dipole {dipole_e_ang:+.2f} e angstrom per cell: its energy and its tensors depend on the vacuum"
 
 
-def distinct_structures(structures: Iterable[tuple[AtomicStructure, T]]) -> list[tuple[AtomicStructure, T]]:
-    """The given structures without symmetry duplicates, the first of each kept.
+def same_structure(first: AtomicStructure, second: AtomicStructure) -> bool:
+    """Whether two structures are one, up to a symmetry operation of space.
 
-    A slab and its image turned upside down, or its mirror image, are duplicates: their spectra are the same.
+    A slab and its image turned upside down, or its mirror image, are the same: their spectra are the same. Oxidation
+    states are compared too.
     """
     from pymatgen.analysis.structure_matcher import StructureMatcher
 
+    if len(first) != len(second) or abs(first.lattice[2, 2] - second.lattice[2, 2]) > 0.05:
+        return False
     matcher = StructureMatcher(ltol=0.02, stol=0.02, angle_tol=1.0, primitive_cell=False, scale=False)
+    # the matcher needs cells that are periodic in all directions
+    given = [s.model_copy(update={"periodic": (True, True, True)}).to_pymatgen() for s in (first, second)]
+    return bool(matcher.fit(*given))
+
+
+def distinct_structures(structures: Iterable[tuple[AtomicStructure, T]]) -> list[tuple[AtomicStructure, T]]:
+    """The given structures without symmetry duplicates, the first of each kept; see ``same_structure``."""
     kept: list[tuple[AtomicStructure, T]] = []
-    seen: list[Structure] = []
     for structure, extra in structures:
-        # the matcher needs a cell that is periodic in all directions
-        given = structure.model_copy(update={"periodic": (True, True, True)}).to_pymatgen()
-        if not any(
-            len(other) == len(given) and abs(other.lattice.c - given.lattice.c) < 0.05 and matcher.fit(given, other)
-            for other in seen
-        ):
+        if not any(same_structure(structure, other) for other, _ in kept):
             kept.append((structure, extra))
-            seen.append(given)
     return kept

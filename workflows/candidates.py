@@ -6,19 +6,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..analysis.vocabulary import Experiment, Spectrum
-from ..structures.errors import SurfshiftError, nearest
+from ..structures.errors import nearest
+from .proposals import StudyContentError, propose
 from .study import StudyFile, element_of
 
+__all__ = ["Inputs", "StudyContentError", "always_present_ids", "build_candidates", "check_candidates", "load_inputs"]
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from ..analysis.vocabulary import Measurement, Method, Reference
-    from ..structures.vocabulary import AtomicStructure, Candidate
+    from ..structures.vocabulary import Candidate
     from .study import MeasuredSettings
-
-
-class StudyContentError(SurfshiftError):
-    """A study file that is well formed but asks for something that does not exist."""
 
 
 @dataclass(frozen=True)
@@ -113,18 +112,6 @@ def _own_references(study: StudyFile, method: Method) -> dict[str, Reference]:
     return own
 
 
-def bulk_of(study: StudyFile) -> tuple[AtomicStructure, str]:
-    """The bulk structure of a study and its name."""
-    if study.crystal is not None:
-        from ..structures.library import build_crystal, load_crystal
-
-        return build_crystal(load_crystal(study.crystal)), study.crystal
-    from ..structures.importing import read_structure
-
-    assert study.structure is not None
-    return read_structure(study.structure), study.structure.stem
-
-
 def build_candidates(study: StudyFile) -> tuple[Candidate, ...]:
     """All candidates of a study, each once.
 
@@ -134,34 +121,25 @@ def build_candidates(study: StudyFile) -> tuple[Candidate, ...]:
         If a structure cannot be built, a kept termination does not exist, or no candidate holds an
         element whose tensors are wanted.
     """
-    from ..structures.enumeration import bulk_candidate, enumerate_surfaces
-    from ..structures.regions import freeze_bottom
+    candidates = propose(study).candidates
+    check_candidates(study, candidates)
+    return candidates
 
-    bulk, parent = bulk_of(study)
-    candidates = [bulk_candidate(bulk, name=parent)] if study.candidates.bulk else []
-    for surface in study.candidates.surfaces:
-        made = enumerate_surfaces(
-            bulk,
-            parent,
-            surface.miller,
-            thickness_ang=surface.thickness_ang,
-            vacuum_ang=surface.vacuum_ang,
-            hydroxylation=surface.hydroxylation,
-            max_atoms=surface.max_atoms,
-        )
-        kept = _kept(made, surface.keep, surface.miller)
-        if study.relax.mode == "fixed-bottom":
-            kept = [freeze_bottom(candidate, depth_ang=0.5 * surface.thickness_ang) for candidate in kept]
-        candidates += kept
-    by_id = {candidate.id: candidate for candidate in candidates}
-    present = {element for candidate in by_id.values() for element in candidate.structure.elements}
+
+def check_candidates(study: StudyFile, candidates: Sequence[Candidate]) -> None:
+    """Refuse candidates without the wanted nuclei, or without those that the matching names.
+
+    Raises
+    ------
+    StudyContentError
+    """
+    present = {element for candidate in candidates for element in candidate.structure.elements}
     absent = [isotope for isotope in study.nmr.isotopes if element_of(isotope) not in present]
     if absent:
         raise StudyContentError(
             f"no candidate holds {', '.join(absent)} (nmr.isotopes); their elements are {', '.join(sorted(present))}"
         )
-    always_present_ids(study, tuple(by_id.values()))
-    return tuple(by_id.values())
+    always_present_ids(study, candidates)
 
 
 def always_present_ids(study: StudyFile, candidates: Iterable[Candidate]) -> tuple[str, ...]:
@@ -183,18 +161,3 @@ def always_present_ids(study: StudyFile, candidates: Iterable[Candidate]) -> tup
             )
         ids += chosen
     return tuple(dict.fromkeys(ids))
-
-
-def _kept(
-    candidates: tuple[Candidate, ...], keep: tuple[str, ...] | None, miller: tuple[int, int, int]
-) -> list[Candidate]:
-    if keep is None:
-        return list(candidates)
-    label_of = {candidate.id: candidate.termination.split(":")[0] for candidate in candidates}
-    labels = set(label_of.values())
-    for label in keep:
-        if label not in labels:
-            raise StudyContentError(
-                f"candidates.surfaces: the facet {miller} has no termination {label!r}; {nearest(label, labels)}"
-            )
-    return [candidate for candidate in candidates if label_of[candidate.id] in keep]
