@@ -142,6 +142,39 @@ def report(study: StudyArgument, folder: FolderOption = None, debug: DebugOption
 
 
 @app.command()
+def structures(
+    study: StudyArgument,
+    *,
+    folder: Annotated[
+        Path | None, typer.Option("--folder", help="Output folder; NAME-structures beside the study file without it.")
+    ] = None,
+    plan: Annotated[bool, typer.Option("--plan", help="Say what would be built and its cost; write nothing.")] = False,
+    rank: Annotated[bool, typer.Option("--rank", help="Relax every candidate with SevenNet, rank by J/m2.")] = False,
+    unrelaxed: Annotated[bool, typer.Option("--unrelaxed", help="Rank the structures as they are built.")] = False,
+    export: Annotated[str, typer.Option("--export", help="cif, poscar, extxyz.", metavar="LIST")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    debug: DebugOption = False,
+) -> None:
+    """Build, rank, export and show the candidates of a study."""
+    del debug
+    from .cli_structures import run_structures
+    from .study import load_study
+
+    settings = load_study(study)
+    place = (folder or study.resolve().parent / f"{settings.study}-structures").expanduser().resolve()
+    run_structures(
+        _console(),
+        settings,
+        place,
+        plan_only=plan,
+        ranks=rank or unrelaxed,
+        relaxes=not unrelaxed,
+        export=export,
+        prints_json=as_json,
+    )
+
+
+@app.command()
 def init(
     path: Annotated[Path, typer.Argument(help="Where to write it.", metavar="PATH")] = Path("study.yaml"),
     debug: DebugOption = False,

@@ -1,7 +1,7 @@
 """What candidates will cost: processor seconds, estimated from measured ones.
 
-These are estimates: one thread, the machine on which the shipped references were computed. Compare ratios, and expect the
-absolute number to be wrong by a factor of two.
+These are estimates: one thread, the machine on which the shipped references were computed. Compare ratios, and expect
+the absolute number to be wrong by a factor of two.
 """
 
 from __future__ import annotations
@@ -79,7 +79,10 @@ def cluster_law() -> tuple[float, float]:
 
     text = files("surfshift.analysis.data").joinpath("reference_cluster_fast.json").read_text(encoding="utf-8")
     points = [
-        (site["checks"]["n_functions"] ** 2 * (site["checks"]["n_atoms"] + site["checks"]["n_caps"]), site["cpu_seconds"])
+        (
+            site["checks"]["n_functions"] ** 2 * (site["checks"]["n_atoms"] + site["checks"]["n_caps"]),
+            site["cpu_seconds"],
+        )
         for compound in json.loads(text)["compounds"]
         for site in compound["sites"]
         if site["checks"]["n_caps"] > 0

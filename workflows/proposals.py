@@ -41,12 +41,14 @@ class Bulk:
 class Proposal:
     """A candidate, where it came from, and the crystals it was cut from (of an interface: substrate, film).
 
-    ``molecules`` names the molecules that a decoration put on it.
+    ``slab`` is the dry slab under a decoration, or the slab itself; ``molecules`` names the molecules that a decoration
+    put on it.
     """
 
     candidate: Candidate
     origin: str
     bulks: tuple[Bulk, ...]
+    slab: Candidate | None = None
     molecules: tuple[str, ...] = ()
 
 
@@ -276,8 +278,8 @@ def _check_number(study: StudyFile, bulks: Sequence[Bulk], cuts: Sequence[_Cut])
     if number > settings.max_candidates:
         raise StudyContentError(
             f"candidates: {n_slabs} slabs with everything that is asked for on them are up to {number} candidates, "
-            f"more than max_candidates: {settings.max_candidates}; take a smaller max_miller, fewer decorations or smaller "
-            f"max_variants, or set max_candidates: {number}"
+            f"more than max_candidates: {settings.max_candidates}; take a smaller max_miller, fewer decorations or "
+            f"smaller max_variants, or set max_candidates: {number}"
         )
 
 
@@ -304,7 +306,9 @@ def _surfaces(study: StudyFile, settings: SurfaceSettings, cuts: Sequence[_Cut],
                 made = cut.slabs if 0.0 in settings.hydroxylation else ()
             else:
                 n_covered += 1
-            _take(study, settings.thickness_ang, made, [cut.bulk], book)
+            for slab in cut.slabs:
+                own = [candidate for candidate in made if candidate.termination == slab.termination]
+                _take(study, settings.thickness_ang, own, [cut.bulk], book, slab=slab)
         book.tick(facet)
     if failure is not None and not n_covered:
         raise failure
@@ -333,7 +337,7 @@ def _decorations(
                 book.left_out.append(f"{slab.name}, {words}: {error}")
                 continue
             n_made += 1
-            _take(study, settings.thickness_ang, made, [cut.bulk], book, origin=words, molecules=_molecules(steps))
+            _take(study, settings.thickness_ang, made, [cut.bulk], book, slab=slab, origin=words, steps=steps)
         book.tick(words)
     if failure is not None and not n_made:
         place = f"candidates.surfaces[{cuts[0].number}].decorations[{number}]"
@@ -416,8 +420,9 @@ def _take(
     bulks: Sequence[Bulk],
     book: _Book,
     *,
+    slab: Candidate | None = None,
     origin: str = "",
-    molecules: tuple[str, ...] = (),
+    steps: Sequence[DecorationSettings] = (),
 ) -> None:
     from ..structures.regions import freeze_bottom
 
@@ -425,7 +430,7 @@ def _take(
         kept = candidate
         if study.relax.mode == "fixed-bottom":
             kept = freeze_bottom(candidate, depth_ang=0.5 * thickness_ang)
-        book.made.append(Proposal(kept, origin or _origin(candidate), tuple(bulks), molecules))
+        book.made.append(Proposal(kept, origin or _origin(candidate), tuple(bulks), slab, _molecules(steps)))
 
 
 def _origin(candidate: Candidate) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from ...structures.vocabulary import Region
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -25,6 +25,10 @@ INK = "#1a1c1e"
 PLAIN_EDGE = (0.25, 0.25, 0.25)
 SURFACE_EDGE = "#0072B2"
 ADSORBATE_EDGE = "#D55E00"
+MARK = "#CC2A9A"
+MARK_GAP_ANG = 0.22
+"""How far the ring of a marked atom lies outside its ball."""
+
 BALL_SHARE = 0.55
 """Drawn radius as a share of the covalent radius, so that bonds stay visible."""
 
@@ -118,10 +122,11 @@ def view_frames(lattice: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDAr
     return np.array([right, normal, -inward]), np.array([right, inward, normal])
 
 
-def candidate_figure(candidate: Candidate) -> Figure:
+def candidate_figure(candidate: Candidate, *, marked: Collection[int] = ()) -> Figure:
     """Side view (left) and top view (right) of a candidate, on one scale.
 
-    Atoms of the surface have a blue edge, adsorbed ones an orange edge; atoms further away are paler.
+    Atoms of the surface have a blue edge, adsorbed ones an orange edge; atoms further away are paler. ``marked`` atoms,
+    such as undercoordinated ones, have a ring around them, in the top view only those of the upper half.
     """
     from matplotlib.figure import Figure
 
@@ -148,14 +153,17 @@ def candidate_figure(candidate: Candidate) -> Figure:
         )
         axes.axis("off")
         _draw_cell(axes, structure.lattice @ frame.T)
-        _draw_scene(axes, candidate, scene, flat)
+        heights = structure.cart_coords[:, 2]
+        middle = 0.5 * (heights.max() + heights.min())
+        rings = {k for k in marked if name == "side" or heights[k] >= middle}
+        _draw_scene(axes, candidate, scene, flat, rings)
         figure.text(
             (left + span[0] / 2) / width, 1 - 0.6 / height, name, ha="center", va="center", fontsize=7, color=INK
         )
         left += float(span[0]) + 1.0
     legend = figure.add_axes((0, 0, 1, LEGEND_ANG / height), xlim=(0, width), ylim=(0, LEGEND_ANG))
     legend.axis("off")
-    _draw_legend(legend, structure, scale)
+    _draw_legend(legend, structure, scale, has_rings=bool(marked))
     return figure
 
 
@@ -168,8 +176,11 @@ def _draw_cell(axes: Axes, flat_lattice: NDArray[np.float64]) -> None:
                 axes.plot(*points[[i, j], :2].T, color="#8b939b", lw=0.6, zorder=0)
 
 
-def _draw_scene(axes: Axes, candidate: Candidate, scene: Scene, flat: NDArray[np.float64]) -> None:
+def _draw_scene(
+    axes: Axes, candidate: Candidate, scene: Scene, flat: NDArray[np.float64], rings: Collection[int] = ()
+) -> None:
     from matplotlib.collections import PatchCollection
+    from matplotlib.colors import to_rgb
     from matplotlib.patches import Circle, Patch, Polygon
 
     colours, radii = _colours(candidate.structure), _radii(candidate.structure)
@@ -195,12 +206,15 @@ def _draw_scene(axes: Axes, candidate: Candidate, scene: Scene, flat: NDArray[np
         shine = (x - 0.3 * radius, y + 0.3 * radius)
         drawn.append((order, Circle((x, y), radius, fc=fill, ec=_paler(edge, pale[ball]), lw=weight)))
         drawn.append((order, Circle(shine, 0.33 * radius, fc=(1, 1, 1, 0.4), ec="none", lw=0)))
+        if atom in rings:
+            ring = Circle((x, y), radius + MARK_GAP_ANG, fc="none", ec=_paler(to_rgb(MARK), pale[ball]), lw=1.3)
+            drawn.append((order, ring))
     drawn.sort(key=lambda item: item[0])
     # one collection draws in the order of its members and is far quicker than single patches
     axes.add_collection(PatchCollection([patch for _, patch in drawn], match_original=True))
 
 
-def _draw_legend(axes: Axes, structure: AtomicStructure, scale: float) -> None:
+def _draw_legend(axes: Axes, structure: AtomicStructure, scale: float, *, has_rings: bool = False) -> None:
     from matplotlib.patches import Circle
 
     colours, radii = _colours(structure), _radii(structure)
@@ -211,6 +225,9 @@ def _draw_legend(axes: Axes, structure: AtomicStructure, scale: float) -> None:
         axes.add_patch(Circle((left + radius, middle), radius, fc=colours[index], ec="#404040", lw=0.5))
         axes.text(left + 2 * radius + 0.2, middle, element, va="center", fontsize=7, color=INK)
         left += 2 * radius + 0.6 + 0.08 * len(element) / scale
+    if has_rings:
+        axes.add_patch(Circle((left + 0.5, middle), 0.5, fc="none", ec=MARK, lw=1.3))
+        axes.text(left + 1.2, middle, "open", va="center", fontsize=7, color=INK)
     right = axes.get_xlim()[1] - 0.5
     bar = SCALE_BAR_ANG if right - left > SCALE_BAR_ANG + 0.5 else 2.0
     axes.plot([right - bar, right], [0.55 * middle] * 2, color=INK, lw=1.5, solid_capstyle="butt")
