@@ -27,8 +27,8 @@ FORMATS = ("cif", "poscar", "extxyz")
 
 CSV_COLUMNS = (
     "name", "id", "origin", "parent", "formula", "n_atoms", "facet", "termination", "decoration", "tasker", "area_ang2",
-    "thickness_ang", "dipole_e_ang", "n_broken_bonds", "has_equal_faces", "nmr_cpu_seconds", "relax_cpu_seconds", "energy_ev",
-    "is_relaxed", "model", "n_steps", "adhesion_j_m2", "problem",
+    "thickness_ang", "dipole_e_ang", "n_broken_bonds", "has_equal_faces", "nmr_cpu_seconds", "relax_cpu_seconds",
+    "energy_ev", "is_relaxed", "model", "n_steps", "adhesion_j_m2", "problem",
 )  # fmt: skip
 
 
@@ -144,7 +144,8 @@ def print_plan(console: Console, study: StudyFile, made: Proposals, found: Seque
 
     from ..analysis.report.page import duration
 
-    table = Table("origin", box=None)
+    table = Table(box=None)
+    table.add_column("origin", no_wrap=True)
     for word in (
         "candidates",
         "atoms",
@@ -152,7 +153,7 @@ def print_plan(console: Console, study: StudyFile, made: Proposals, found: Seque
         "NMR CPU",
         "relax CPU",
     ):
-        table.add_column(word, justify="right")
+        table.add_column(word, justify="right", min_width=4)
     for row in plan_rows(study, found):
         low, high = row["atoms"]
         table.add_row(
@@ -166,8 +167,8 @@ def print_plan(console: Console, study: StudyFile, made: Proposals, found: Seque
     console.print(table)
     say(
         console,
-        f"CPU times are estimates, good to a factor of two: cluster engine, protocol {study.nmr.protocol}, from measured "
-        f"sites; SevenNet {study.relax.model}, about 90 steps per candidate.",
+        f"CPU times are estimates, good to a factor of two: cluster engine, protocol {study.nmr.protocol}, from "
+        f"measured sites; SevenNet {study.relax.model}, about 90 steps per candidate.",
     )
     for name, twin in made.duplicates:
         say(console, f"same structure, dropped: {name} = {twin}")
@@ -304,10 +305,11 @@ def write_files(
     made: Proposals,
     found: Sequence[CandidateSummary],
     ranked: dict[str, Ranked],
+    *,
     folder: Path,
     formats: Sequence[str],
 ) -> list[CandidateSummary]:
-    """Exports as built and, where they were relaxed, as relaxed; returns the summaries with the names of their files."""
+    """Exports as built and, where they were relaxed, as relaxed; returns the summaries with their files' names."""
     from .export import export_candidate, file_stem
 
     known = _earlier_files(folder)
@@ -417,7 +419,7 @@ def run_structures(
     ranked: dict[str, Ranked] = {}
     if ranks:
         found, ranked = rank_all(study, made, found, folder, relaxes=relaxes)
-    found = write_files(study, made, found, ranked, folder, formats)
+    found = write_files(study, made, found, ranked, folder=folder, formats=formats)
     gallery = write_gallery(study, made, found, ranked, folder)
     if prints_json:
         print(json.dumps(as_json(study, made, found), indent=1))
