@@ -29,6 +29,8 @@ class CandidateSummary(Frozen):
         Number of atoms of every region; of an interface also of every layer.
     sites
         Symmetry-distinct sites of every isotope asked for.
+    n_refused_sites
+        How many of them the cluster engine is expected to refuse in the structure as built.
     nmr_cpu_seconds, relax_cpu_seconds
         Expected cost, an estimate.
     energy_ev, is_relaxed, model, n_steps
@@ -60,6 +62,7 @@ class CandidateSummary(Frozen):
     has_equal_faces: bool | None = None
     regions: dict[str, int]
     sites: dict[str, int]
+    n_refused_sites: int = 0
     nmr_cpu_seconds: float
     relax_cpu_seconds: float
     energy_ev: float | None = None
@@ -87,6 +90,7 @@ def summarize(
     slab: Candidate | None,
     undercoordinated: Sequence[int],
     sites: dict[str, int],
+    n_refused_sites: int,
     nmr_cpu_seconds: float,
     relax_cpu_seconds: float,
 ) -> CandidateSummary:
@@ -121,6 +125,7 @@ def summarize(
         has_equal_faces=has_equal_faces(candidate) if is_slab else None,
         regions=counts,
         sites=sites,
+        n_refused_sites=n_refused_sites,
         nmr_cpu_seconds=nmr_cpu_seconds,
         relax_cpu_seconds=relax_cpu_seconds,
         notes=candidate.notes,

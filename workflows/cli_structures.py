@@ -111,6 +111,7 @@ def summaries(study: StudyFile, proposals: Sequence[Proposal]) -> list[Candidate
                     slab=proposal.slab,
                     undercoordinated=undercoordinated_atoms(candidate, [bulk.structure for bulk in proposal.bulks]),
                     sites={own.isotope: own.n_sites for own in cost.nmr},
+                    n_refused_sites=sum(own.n_refused for own in cost.nmr),
                     nmr_cpu_seconds=cost.nmr_cpu_seconds,
                     relax_cpu_seconds=cost.relax_cpu_seconds,
                 )
@@ -131,6 +132,7 @@ def plan_rows(study: StudyFile, found: Sequence[CandidateSummary]) -> list[dict[
             "candidates": len(members),
             "atoms": [min(m.n_atoms for m in members), max(m.n_atoms for m in members)],
             "sites": {isotope: sum(m.sites[isotope] for m in members) for isotope in study.nmr.isotopes},
+            "refused_sites": sum(m.n_refused_sites for m in members),
             "nmr_cpu_seconds": round(sum(m.nmr_cpu_seconds for m in members), 1),
             "relax_cpu_seconds": round(sum(m.relax_cpu_seconds for m in members), 1),
         }
@@ -147,7 +149,7 @@ def print_plan(console: Console, study: StudyFile, made: Proposals, found: Seque
     table = Table(box=None)
     table.add_column("origin", no_wrap=True)
     for word in (
-        "candidates",
+        "number",
         "atoms",
         *(f"{isotope} sites" for isotope in study.nmr.isotopes),
         "NMR CPU",
@@ -170,6 +172,12 @@ def print_plan(console: Console, study: StudyFile, made: Proposals, found: Seque
         f"CPU times are estimates, good to a factor of two: cluster engine, protocol {study.nmr.protocol}, from "
         f"measured sites; SevenNet {study.relax.model}, about 90 steps per candidate.",
     )
+    if refused := sum(summary.n_refused_sites for summary in found):
+        say(
+            console,
+            f"The cluster engine refuses about {refused} of the sites in the structures as built; they count as 0 s, "
+            "and 'surfshift run' would name them as failed unless relaxing changes that.",
+        )
     for name, twin in made.duplicates:
         say(console, f"same structure, dropped: {name} = {twin}")
     for line in made.left_out:

@@ -158,7 +158,7 @@ def _nmr_costs(candidate: Candidate, nmr: NmrSettings) -> tuple[NmrCost, ...]:
                 isotope=isotope,
                 n_sites=len(sites),
                 cpu_seconds=mean * len(sites),
-                n_refused=round(refused * len(sites)),
+                n_refused=round(refused * len(sites)) if element in SUPPORTED_TARGETS else len(sites),
             )
         )
     return tuple(costs)

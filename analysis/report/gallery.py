@@ -186,7 +186,8 @@ def _properties(summary: CandidateSummary, candidate: Candidate) -> list[tuple[s
             rows.append(("Gap", f"{fixed(record.gap_ang, 2)} Å"))
     rows.append(("Regions", ", ".join(f"{n} {region}" for region, n in summary.regions.items())))
     sites = ", ".join(f"{n} {isotope}" for isotope, n in summary.sites.items() if n) or "none"
-    rows.append(("Sites", f"{sites}; about {duration(summary.nmr_cpu_seconds)} of CPU"))
+    refused = f", {summary.n_refused_sites} refused as built" if summary.n_refused_sites else ""
+    rows.append(("Sites", f"{sites}; about {duration(summary.nmr_cpu_seconds)} of CPU{refused}"))
     if summary.energy_ev is not None:
         how = f"relaxed in {summary.n_steps} steps" if summary.is_relaxed else "as built"
         rows.append(("Energy", f"{fixed(summary.energy_ev, 3)} eV per cell, {how}"))
