@@ -370,8 +370,8 @@ def same_structure(first: AtomicStructure, second: AtomicStructure) -> bool:
         return False
     matcher = StructureMatcher(ltol=0.02, stol=0.02, angle_tol=1.0, primitive_cell=False, scale=False)
     # the matcher needs cells that are periodic in all directions
-    given = [s.model_copy(update={"periodic": (True, True, True)}).to_pymatgen() for s in (first, second)]
-    return bool(matcher.fit(*given))
+    one, other = (s.model_copy(update={"periodic": (True, True, True)}).to_pymatgen() for s in (first, second))
+    return bool(matcher.fit(one, other))
 
 
 def distinct_structures(structures: Iterable[tuple[AtomicStructure, T]]) -> list[tuple[AtomicStructure, T]]:

@@ -145,6 +145,7 @@ def print_plan(console: Console, study: StudyFile, made: Proposals, found: Seque
     from rich.table import Table
 
     from ..analysis.report.page import duration
+    from .costs import TYPICAL_STEPS
 
     table = Table(box=None)
     table.add_column("origin", no_wrap=True)
@@ -155,13 +156,13 @@ def print_plan(console: Console, study: StudyFile, made: Proposals, found: Seque
         "NMR CPU",
         "relax CPU",
     ):
-        table.add_column(word, justify="right", min_width=4)
+        table.add_column(word, justify="right", min_width=4, no_wrap=word == "atoms")
     for row in plan_rows(study, found):
         low, high = row["atoms"]
         table.add_row(
             row["origin"],
             str(row["candidates"]),
-            str(low) if low == high else f"{low} to {high}",
+            str(low) if low == high else f"{low}-{high}",
             *(str(n) for n in row["sites"].values()),
             duration(row["nmr_cpu_seconds"]),
             duration(row["relax_cpu_seconds"]),
@@ -170,7 +171,7 @@ def print_plan(console: Console, study: StudyFile, made: Proposals, found: Seque
     say(
         console,
         f"CPU times are estimates, good to a factor of two: cluster engine, protocol {study.nmr.protocol}, from "
-        f"measured sites; SevenNet {study.relax.model}, about 90 steps per candidate.",
+        f"measured sites; SevenNet {study.relax.model}, about {TYPICAL_STEPS} steps per candidate.",
     )
     if refused := sum(summary.n_refused_sites for summary in found):
         say(

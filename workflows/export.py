@@ -76,7 +76,7 @@ def _cif(structure: AtomicStructure) -> str:
 
 
 def _poscar(candidate: Candidate) -> str:
-    from pymatgen.io.vasp import Poscar
+    from pymatgen.io.vasp.inputs import Poscar
 
     whole = candidate.structure.model_copy(update={"periodic": (True, True, True)})
     structure = whole.to_pymatgen()
