@@ -27,6 +27,18 @@ candidates:
       hydroxylation: [0, 1.0]    # share of broken bonds healed by split water
       max_atoms: 120
       # keep: [t0]               # only these terminations
+      # reconstruct: true        # move ions of polar cuts until the dipole is gone
+      # decorations:             # on every dry slab; kinds and their keys: docs/decorations.md
+      #   - {kind: molecular_water, coverage: 1.0}
+      #   - [{kind: split_water}, {kind: grafted_silane, supercell: auto}]   # one after the other
+    # - max_miller: 1            # every symmetry-distinct facet up to this index
+  # ordering: {cells: 2, seed: 0}  # of a crystal with partial occupancies: so many ordered cells
+  # interfaces:                  # a film on a facet of the study's crystal
+  #   - film: Li3PO4_gamma       # or film_structure: FILE
+  #     film_miller: [0, 0, 1]
+  #     miller: [1, 0, 0]
+  #     max_strain: 0.05
+  max_candidates: 300            # more are refused before they are built
 
 relax:
   model: 7net-l3i5               # SevenNet potential
@@ -60,6 +72,8 @@ matching:
 run:
   parallel_jobs: 2
   memory_gb: 8
+
+# export: {formats: [cif]}       # files that surfshift structures writes: cif, poscar, extxyz
 """
 
 

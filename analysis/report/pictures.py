@@ -221,7 +221,7 @@ def _draw_legend(axes: Axes, structure: AtomicStructure, scale: float, *, has_ri
     middle, left = 0.5 * LEGEND_ANG, 0.5
     for element in dict.fromkeys(structure.elements):
         index = structure.elements.index(element)
-        radius = float(radii[index])
+        radius = min(float(radii[index]), 0.46 * LEGEND_ANG)
         axes.add_patch(Circle((left + radius, middle), radius, fc=colours[index], ec="#404040", lw=0.5))
         axes.text(left + 2 * radius + 0.2, middle, element, va="center", fontsize=7, color=INK)
         left += 2 * radius + 0.6 + 0.08 * len(element) / scale
