@@ -77,7 +77,7 @@ def balance(atoms: Mapping[str, int], reservoirs: Sequence[Mapping[str, int]]) -
     amounts, *_ = np.linalg.lstsq(matrix, wanted, rcond=None)
     if np.abs(matrix @ amounts - wanted).max() > 1e-6:
         return None
-    return tuple(float(amount) for amount in amounts)
+    return tuple(round(float(amount), 9) for amount in amounts)
 
 
 def reservoir_sets(
@@ -184,8 +184,9 @@ def _term(amount: float, name: str, number: int) -> str:
 
 def unbalanced_note(atoms: Mapping[str, int], bulk: Mapping[str, int]) -> str:
     """Which chemical potentials a slab's energy would need, in words."""
-    whole = min(atoms.get(element, 0) / n for element, n in bulk.items())
-    excess = {element: atoms[element] - whole * bulk.get(element, 0) for element in sorted(atoms)}
+    # the framework is what most elements agree on
+    whole = Counter(round(atoms.get(element, 0) / n, 6) for element, n in bulk.items()).most_common(1)[0][0]
+    excess = {element: atoms.get(element, 0) - whole * bulk.get(element, 0) for element in sorted({*atoms, *bulk})}
     left = ", ".join(f"{n:+.4g} {element}" for element, n in excess.items() if abs(n) > 1e-6)
     potentials = ", ".join(f"mu({element})" for element, n in excess.items() if abs(n) > 1e-6)
     return f"not stoichiometric ({left} beside {whole:.4g} bulk formula units): no surface energy without {potentials}"
