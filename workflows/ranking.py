@@ -164,10 +164,9 @@ def rank(
     step
         Called with the name and the number of atoms of everything that is finished.
 
-    Raises
-    ------
-    MissingEnergyError
-        If a reference phase does not relax.
+    Returns
+    -------
+    A candidate whose own relaxation failed has a ``problem``, one whose reference phase failed a note.
     """
     tell = step or (lambda name, n_atoms: None)
     references: dict[str, Reservoir] = {}
@@ -204,12 +203,17 @@ def rank(
             done[candidate.id] = _separated(candidate, record, store)
         else:
             names = reservoirs_for(proposal)
-            others = {
-                name: reference(name, _maker(name), relaxes_cell=name in _crystals(), always=True) for name in names
-            }
             lithium = [name for name in names if name in {"Li2O", "LiOH"}]
-            found = surface_energy(candidate, record.energy_ev, bulk_of(proposal.bulks[0]), others, lithium=lithium)
-            done[candidate.id] = Ranked(record, surface=found)
+            try:
+                others = {
+                    name: reference(name, _maker(name), relaxes_cell=name in _crystals(), always=True) for name in names
+                }
+                bulk = bulk_of(proposal.bulks[0])
+            except MissingEnergyError as error:
+                done[candidate.id] = Ranked(record, surface=SurfaceEnergy(note=str(error)))
+            else:
+                found = surface_energy(candidate, record.energy_ev, bulk, others, lithium=lithium)
+                done[candidate.id] = Ranked(record, surface=found)
         tell(candidate.name, len(candidate.structure))
     return done
 
