@@ -185,7 +185,8 @@ def _term(amount: float, name: str, number: int) -> str:
 def unbalanced_note(atoms: Mapping[str, int], bulk: Mapping[str, int]) -> str:
     """Which chemical potentials a slab's energy would need, in words."""
     # the framework is what most elements agree on
-    whole = Counter(round(atoms.get(element, 0) / n, 6) for element, n in bulk.items()).most_common(1)[0][0]
+    shares = Counter(round(atoms.get(element, 0) / n, 6) for element, n in bulk.items())
+    whole = min(shares, key=lambda share: (-shares[share], share))
     excess = {element: atoms.get(element, 0) - whole * bulk.get(element, 0) for element in sorted({*atoms, *bulk})}
     left = ", ".join(f"{n:+.4g} {element}" for element, n in excess.items() if abs(n) > 1e-6)
     potentials = ", ".join(f"mu({element})" for element, n in excess.items() if abs(n) > 1e-6)

@@ -1,4 +1,4 @@
-"""Measured processor seconds of the shipped reference sites against the law that plans use: python benchmarks/costs.py."""
+"""Measured processor seconds of the shipped reference sites against the law that plans use."""
 
 from __future__ import annotations
 

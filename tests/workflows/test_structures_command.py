@@ -16,7 +16,9 @@ import pytest
 from surfshift.workflows.candidates import build_candidates
 from surfshift.workflows.cli import EXIT_BAD_INPUT, main
 from surfshift.workflows.proposals import StudyContentError, propose
+from surfshift.workflows.queue.records import snapshot
 from surfshift.workflows.study import StudyFile, load_study
+from surfshift.workflows.study_run import run_folder, start
 from surfshift.workflows.study_yaml import StudyError
 
 LITHIUM_FLUORIDE = """\
@@ -253,9 +255,14 @@ candidates:
 nmr:
   isotopes: [7Li]
 """
-    (interface,) = build_candidates(study_of(tmp_path, coating))
+    study = study_of(tmp_path, coating)
+    (interface,) = build_candidates(study)
     assert interface.interface_record is not None
     assert interface.parent == "LiF on LiCl"
+    run = run_folder(study, tmp_path / "study.yaml")
+    start(run, study, tmp_path / "study.yaml", say=lambda text: None)
+    jobs = [job.name for job in snapshot(run.controller()).jobs]
+    assert jobs == [f"relax {interface.name}", f"plan sites {interface.name}"]
 
 
 @pytest.mark.parametrize(
