@@ -7,10 +7,11 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .candidates import build_candidates, load_inputs
+from .candidates import check_candidates, load_inputs
 from .collect import collect, start_state, write_results
 from .files import write_atomically
 from .flows import CandidateMaker, RelaxMaker, SiteMaker, StudyMaker
+from .proposals import propose
 from .queue.errors import RunFolderError
 from .queue.folder import RunFolder
 from .queue.records import Snapshot, snapshot
@@ -73,8 +74,15 @@ def move_aside(run: RunFolder) -> Path | None:
 def start(run: RunFolder, study: StudyFile, study_path: Path, *, say: Callable[[str], None]) -> None:
     """Check everything, then put the jobs of a study into the queue of an empty run folder."""
     load_inputs(study)
-    candidates = build_candidates(study)
+    proposed = propose(study)
+    candidates = proposed.candidates
+    check_candidates(study, candidates)
     say(f"{len(candidates)} candidates: {', '.join(candidate.name for candidate in candidates)}")
+    for line in (
+        *proposed.left_out,
+        *(f"{name} is the same structure as {twin}" for name, twin in proposed.duplicates),
+    ):
+        say(f"not built: {line}")
     nmr = SiteMaker(settings=study.nmr, max_memory_mb=study.run.memory_per_job_mb)
     maker = CandidateMaker(relax_maker=RelaxMaker(settings=study.relax), site_maker=nmr)
     flow = StudyMaker(name=study.study, candidate_maker=maker).make(candidates)
