@@ -78,11 +78,10 @@ def start(run: RunFolder, study: StudyFile, study_path: Path, *, say: Callable[[
     candidates = proposed.candidates
     check_candidates(study, candidates)
     say(f"{len(candidates)} candidates: {', '.join(candidate.name for candidate in candidates)}")
-    for line in (
-        *proposed.left_out,
-        *(f"{name} is the same structure as {twin}" for name, twin in proposed.duplicates),
-    ):
+    for line in proposed.left_out:
         say(f"not built: {line}")
+    for name, twin in proposed.duplicates:
+        say(f"same structure, dropped: {name} = {twin}")
     nmr = SiteMaker(settings=study.nmr, max_memory_mb=study.run.memory_per_job_mb)
     maker = CandidateMaker(relax_maker=RelaxMaker(settings=study.relax), site_maker=nmr)
     flow = StudyMaker(name=study.study, candidate_maker=maker).make(candidates)
