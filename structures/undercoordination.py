@@ -14,11 +14,13 @@ if TYPE_CHECKING:
     from .vocabulary import AtomicStructure, Candidate
 
 
-def undercoordinated_atoms(candidate: Candidate, bulks: Sequence[AtomicStructure]) -> tuple[int, ...]:
+def undercoordinated_atoms(
+    candidate: Candidate, bulks: Sequence[AtomicStructure], *, is_relaxed: bool = False
+) -> tuple[int, ...]:
     """Atoms with open bonds, which no adsorbate and no film has closed.
 
-    On an unrelaxed cut they are counted exactly, bond by bond. In an interface, whose sides are strained and touch
-    each other, an atom counts when it has fewer bonds than any atom of its element in its crystal.
+    On an unrelaxed cut they are counted exactly, bond by bond. On a relaxed slab, and in an interface, whose sides are
+    strained and touch each other, an atom counts when it has fewer bonds than any atom of its element in its crystal.
 
     Parameters
     ----------
@@ -26,20 +28,23 @@ def undercoordinated_atoms(candidate: Candidate, bulks: Sequence[AtomicStructure
         A bulk (which has none), a slab or an interface.
     bulks
         The crystal, or of an interface that of the substrate and that of the film.
+    is_relaxed
+        Whether atoms have left the places of the crystal.
     """
     if candidate.kind == "bulk":
         return ()
     record = candidate.interface_record
-    if record is None:
-        adsorbed = {k for k, region in enumerate(candidate.regions) if region is Region.ADSORBATE}
+    adsorbed = {k for k, region in enumerate(candidate.regions) if region is Region.ADSORBATE}
+    if record is None and not is_relaxed:
         found = open_sites(candidate.structure, bulks[0], candidate.miller, ignore=adsorbed)
         return tuple(sorted({site.atom for site in found}))
-    least = {layer: _least_coordination(bulk) for layer, bulk in zip(Layer, bulks, strict=True)}
+    least = {layer: _least_coordination(bulk) for layer, bulk in zip(Layer, bulks, strict=False)}
+    layers = record.layers if record is not None else (Layer.SUBSTRATE,) * len(candidate.structure)
     bonds = find_bonds(candidate.structure)
     return tuple(
         k
         for k, element in enumerate(candidate.structure.elements)
-        if len(bonds[k]) < least[record.layers[k]].get(element, 0)
+        if k not in adsorbed and len(bonds[k]) < least[layers[k]].get(element, 0)
     )
 
 

@@ -234,18 +234,21 @@ def rank_all(
 
 def print_candidates(console: Console, found: Sequence[CandidateSummary]) -> None:
     """One line per candidate; ranked ones with the lowest surface energy first."""
+    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     from ..analysis.report.gallery import surface_words
 
     is_ranked = any(summary.energy_ev is not None or summary.problem for summary in found)
-    table = Table("name", "origin", box=None)
+    table = Table(box=None)
+    for word in ("name", "origin"):
+        table.add_column(word, no_wrap=True)
     for word in ("atoms", "area", "dipole", "open", "sites", *(("J/m2", "against") if is_ranked else ())):
         table.add_column(word, justify="left" if word == "against" else "right")
     for summary in sorted(found, key=_order) if is_ranked else found:
         row: list[str | Text] = [
-            Text(summary.name, overflow="fold"),
+            Text(summary.name),
             summary.origin,
             str(summary.n_atoms),
             "" if summary.area_ang2 is None else f"{summary.area_ang2:.1f}",
@@ -261,7 +264,8 @@ def print_candidates(console: Console, found: Sequence[CandidateSummary]) -> Non
             else:
                 row += [words, Text(summary.problem or "; ".join(energy.balance) or energy.note, overflow="fold")]
         table.add_row(*row)
-    console.print(table)
+    # names are not broken: what is too wide for a terminal runs over its edge
+    Console(width=max(console.width, 150)).print(table)
 
 
 def _order(summary: CandidateSummary) -> tuple[bool, float]:
@@ -379,13 +383,17 @@ def write_gallery(
     """The gallery; relaxed structures are shown where there are any. Returns its path."""
     from ..analysis.report.gallery import Card, render_gallery
     from ..analysis.report.page import duration
+    from ..structures.undercoordination import undercoordinated_atoms
 
     cards = []
     for proposal, summary in zip(made.proposals, found, strict=True):
         candidate = proposal.candidate
         if summary.is_relaxed and summary.energy_ev is not None:
-            candidate = candidate.model_copy(update={"structure": ranked[candidate.id].record.structure})
-        cards.append(Card(candidate, summary))
+            relaxed = candidate.model_copy(update={"structure": ranked[candidate.id].record.structure})
+            bulks = [bulk.structure for bulk in proposal.bulks]
+            cards.append(Card(relaxed, summary, undercoordinated_atoms(relaxed, bulks, is_relaxed=True)))
+        else:
+            cards.append(Card(candidate, summary))
     facts = [
         ("crystal", ", ".join(dict.fromkeys(bulk.name for p in made.proposals for bulk in p.bulks))),
         ("candidates", str(len(cards))),

@@ -39,10 +39,19 @@ SORT_KEYS = (
 
 @dataclass(frozen=True)
 class Card:
-    """A candidate as it is shown, with what is said of it."""
+    """A candidate as it is shown, with what is said of it.
+
+    ``open_after`` are the undercoordinated atoms of a relaxed candidate; without it those of the summary get rings.
+    """
 
     candidate: Candidate
     summary: CandidateSummary
+    open_after: tuple[int, ...] | None = None
+
+    @property
+    def marked(self) -> tuple[int, ...]:
+        """Atoms with a ring."""
+        return self.summary.undercoordinated if self.open_after is None else self.open_after
 
 
 def candidate_png(candidate: Candidate, open_atoms: Sequence[int], *, dpi: int = 220) -> bytes:
@@ -110,7 +119,7 @@ def render_gallery(
 
 def _card(number: int, card: Card, width: int) -> dict[str, Any]:
     summary, candidate = card.summary, card.candidate
-    picture = page_picture(candidate_png(candidate, summary.undercoordinated), width)
+    picture = page_picture(candidate_png(candidate, card.marked), width)
     energy = summary.surface_energy
     per_area = None
     if summary.n_broken_bonds is not None and summary.area_ang2:
@@ -123,7 +132,7 @@ def _card(number: int, card: Card, width: int) -> dict[str, Any]:
         "area": summary.area_ang2,
         "dipole": None if summary.dipole_e_ang is None else abs(summary.dipole_e_ang),
         "broken": per_area,
-        "open": len(summary.undercoordinated) if candidate.kind == "slab" else None,
+        "open": len(card.marked) if candidate.kind == "slab" else None,
         "sites": sum(summary.sites.values()),
         "cost": summary.nmr_cpu_seconds,
     }
@@ -134,10 +143,10 @@ def _card(number: int, card: Card, width: int) -> dict[str, Any]:
         "facet": summary.facet,
         "headline": headline(summary),
         "numbers": {key: "" if value is None else repr(float(value)) for key, value in numbers.items()},
-        "properties": _properties(summary, candidate),
+        "properties": _properties(card),
         "notes": [*summary.notes, *([energy.note] if energy.note else [])],
         "problem": summary.problem,
-        "alt": f"Side and top view of {summary.name}; rings mark {len(summary.undercoordinated)} atoms with open bonds",
+        "alt": f"Side and top view of {summary.name}; rings mark {len(card.marked)} atoms with open bonds",
         "picture": "data:image/png;base64," + b64encode(picture).decode(),
     }
 
@@ -161,7 +170,8 @@ def headline(summary: CandidateSummary) -> str:
     return ""
 
 
-def _properties(summary: CandidateSummary, candidate: Candidate) -> list[tuple[str, str]]:
+def _properties(card: Card) -> list[tuple[str, str]]:
+    summary, candidate = card.summary, card.candidate
     rows = [("Formula", f"{summary.formula.translate(SUBSCRIPTS)}, {summary.n_atoms} atoms")]
     if candidate.kind == "slab":
         record = candidate.interface_record
@@ -179,7 +189,8 @@ def _properties(summary: CandidateSummary, candidate: Candidate) -> list[tuple[s
         if summary.n_broken_bonds is not None:
             broken = ", ".join(f"{n} {pair}" for pair, n in summary.broken_bonds) or "none"
             rows.append(("Bonds cut", broken))
-        rows.append(("Open bonds", f"on {len(summary.undercoordinated)} atoms"))
+        after = "" if card.open_after is None else f" as built, on {len(card.open_after)} relaxed"
+        rows.append(("Open bonds", f"on {len(summary.undercoordinated)} atoms{after}"))
         if record is not None:
             low, high = (100 * value for value in record.strain)
             rows.append(("Strain", f"{record.strained} {fixed(low, 1, sign=True)} and {fixed(high, 1, sign=True)} %"))

@@ -346,6 +346,7 @@ def test_what_fits_some_facets_only_is_named_for_the_others(tmp_path: Path) -> N
         )
 
 
+@pytest.mark.slow
 def test_a_ranking_that_is_killed_goes_on_where_it_was(tmp_path: Path) -> None:
     path = study_file(tmp_path, LITHIUM_FLUORIDE)
     energies = tmp_path / "fluoride-structures" / "energies"
