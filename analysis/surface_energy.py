@@ -15,6 +15,7 @@ import numpy as np
 from pydantic import model_validator
 
 from ..structures.faces import slab_motions
+from ..structures.slabs import DIPOLE_TOLERANCE_E_ANG
 from ..structures.vocabulary import Frozen
 
 if TYPE_CHECKING:
@@ -129,6 +130,7 @@ def surface_energy(
     bulk: Reservoir,
     reservoirs: Mapping[str, Reservoir],
     *,
+    slab: Candidate | None = None,
     lithium: Sequence[str] = (),
 ) -> SurfaceEnergy:
     """Surface energy of a slab, a range, or the reason why there is none.
@@ -141,11 +143,14 @@ def surface_energy(
         Energy of its cell.
     bulk
         The crystal it was cut from, in the same cell, computed with the same potential.
+    slab
+        The dry slab under a decoration. A decoration that differs on the two faces gives a dipole of its own, which does
+        not grow with the thickness; only where the cut is polar too is no number given.
     reservoirs, lithium
         As ``others`` and ``lithium`` of ``reservoir_sets``; energies of the same potential.
     """
     atoms = Counter(candidate.structure.elements)
-    if any(note.startswith("polar") for note in candidate.notes):
+    if _has_dipole(candidate) and _has_dipole(slab or candidate):
         return SurfaceEnergy(note=POLAR_NOTE)
     others = {name: reservoir.composition for name, reservoir in reservoirs.items()}
     sets = reservoir_sets(atoms, bulk.composition, others, lithium=lithium)
@@ -175,6 +180,10 @@ def surface_energy(
         balance=tuple(words for _, words in values),
         note="; ".join(notes),
     )
+
+
+def _has_dipole(candidate: Candidate) -> bool:
+    return candidate.kind == "slab" and abs(candidate.dipole_e_ang) >= DIPOLE_TOLERANCE_E_ANG
 
 
 def _term(amount: float, name: str, number: int) -> str:

@@ -212,7 +212,7 @@ def rank(
             except MissingEnergyError as error:
                 done[candidate.id] = Ranked(record, surface=SurfaceEnergy(note=str(error)))
             else:
-                found = surface_energy(candidate, record.energy_ev, bulk, others, lithium=lithium)
+                found = surface_energy(candidate, record.energy_ev, bulk, others, slab=proposal.slab, lithium=lithium)
                 done[candidate.id] = Ranked(record, surface=found)
         tell(candidate.name, len(candidate.structure))
     return done

@@ -76,6 +76,11 @@ def test_a_polar_slab_has_no_surface_energy() -> None:
     (polar,) = cut_slabs(crystal, (0, 0, 1), layers=1, parent="AlPO4")
     reservoir = Reservoir(name="AlPO4", composition={"Al": 1, "P": 1, "O": 4}, energy_ev=-45.0)
     assert surface_energy(polar, -100.0, reservoir, {}) == SurfaceEnergy(note=POLAR_NOTE)
+    # a dipole of a decoration alone does not grow with the thickness
+    (flat, *_) = cut_slabs(crystal, (1, 0, 0), layers=1, parent="AlPO4")
+    tilted = flat.model_copy(update={"dipole_e_ang": 0.3})
+    assert surface_energy(tilted, -100.0, reservoir, {}, slab=flat).low_j_m2 is not None
+    assert surface_energy(tilted, -100.0, reservoir, {}).low_j_m2 is None
 
 
 def test_sets_are_the_smallest() -> None:
