@@ -144,8 +144,8 @@ def surface_energy(
     bulk
         The crystal it was cut from, in the same cell, computed with the same potential.
     slab
-        The dry slab under a decoration. A decoration that differs on the two faces gives a dipole of its own, which does
-        not grow with the thickness; only where the cut is polar too is no number given.
+        The dry slab under a decoration. A decoration that differs on the two faces gives a dipole of its own, which
+        does not grow with the thickness; only where the cut is polar too is no number given.
     reservoirs, lithium
         As ``others`` and ``lithium`` of ``reservoir_sets``; energies of the same potential.
     """
