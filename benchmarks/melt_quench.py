@@ -23,10 +23,18 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--formula-units", type=int, default=12)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--melt-steps", type=int, default=400)
-    parser.add_argument("--quench-steps", type=int, default=800)
+    parser.add_argument("--melt-k", type=float, default=3000.0)
+    parser.add_argument("--melt-steps", type=int, default=150)
+    parser.add_argument("--quench-steps", type=int, default=450)
+    parser.add_argument("--timestep-fs", type=float, default=3.0)
     given = parser.parse_args()
-    settings = MeltQuenchSettings(seed=given.seed, melt_steps=given.melt_steps, quench_steps=given.quench_steps)
+    settings = MeltQuenchSettings(
+        seed=given.seed,
+        melt_k=given.melt_k,
+        melt_steps=given.melt_steps,
+        quench_steps=given.quench_steps,
+        timestep_fs=given.timestep_fs,
+    )
     start = random_phosphate(given.formula_units, DENSITY_G_CM3, seed=given.seed)
     began = time.perf_counter()
     melt_quench(start, settings, given.folder, sevennet(MODEL))
