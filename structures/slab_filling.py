@@ -240,9 +240,7 @@ def hermite_form(matrix: Matrix2) -> Matrix2:
     raise AssertionError(f"no Hermite normal form of {matrix}")  # pragma: no cover - every lattice has one
 
 
-def build_structure(
-    filling: Filling, matrix: Matrix2, vacuum_ang: float
-) -> tuple[AtomicStructure, NDArray[np.int64]]:
+def build_structure(filling: Filling, matrix: Matrix2, vacuum_ang: float) -> tuple[AtomicStructure, NDArray[np.int64]]:
     """The atoms of a slab, normal along z and c, its middle in the middle of the cell.
 
     Elements are kept together, lowest atoms first, as input files of DFT codes want them. The first in-plane

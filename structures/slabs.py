@@ -10,9 +10,9 @@ import numpy as np
 
 from .errors import SurfshiftError
 from .facets import Matrix2, cells_of, in_plane_supercell
-from .slab_filling import BrokenBonds, Filling, build_structure, hermite_form, reduced_cell
 from .reconstruction import Variant, off_stoichiometric_variants, zero_dipole_variants
 from .regions import tag_regions
+from .slab_filling import BrokenBonds, Filling, build_structure, hermite_form, reduced_cell
 from .terminations import DIPOLE_TOLERANCE_E_ANG, CutSystem, Window
 from .vocabulary import AtomicStructure, Candidate, SlabInfo
 
