@@ -187,6 +187,58 @@ def melt_quench(
     return start.moved_to(atoms.get_positions())
 
 
+def relax_glass(
+    structure: AtomicStructure, calculator: Calculator, *, fmax_ev_per_ang: float = 0.05, max_steps: int = 200
+) -> tuple[AtomicStructure, float, float, int]:
+    """Relax positions and cell of a quenched structure.
+
+    Returns
+    -------
+    The structure, its energy in eV, the largest force left in eV per angstrom, and the number of steps.
+    """
+    from ase.filters import FrechetCellFilter
+    from ase.optimize import FIRE
+
+    atoms = structure.to_ase()
+    atoms.set_initial_charges(None)
+    atoms.calc = calculator
+    run = FIRE(FrechetCellFilter(atoms), logfile=None)
+    run.run(fmax=fmax_ev_per_ang, steps=max_steps)
+    force = float(np.linalg.norm(atoms.get_forces(), axis=1).max())
+    relaxed = structure.moved_to(atoms.get_positions(), np.array(atoms.cell))
+    return relaxed, float(atoms.get_potential_energy()), force, int(run.nsteps)
+
+
+def crystal_entry(structure: AtomicStructure, *, formula: str, formula_units: int, source: str, note: str) -> str:
+    """An entry of the crystal library, as YAML, for a structure without symmetry.
+
+    The density is that of the cell. Positions are given to 1e-5 of the cell, its lengths and angles to five digits.
+    """
+    from textwrap import wrap
+
+    given = structure.to_pymatgen()
+    a, b, c, alpha, beta, gamma = given.lattice.parameters
+    numbers: dict[str, int] = {}
+    lines = [
+        f"  formula: {formula}",
+        "  space_group: P1",
+        "  space_group_number: 1",
+        f"  cell: [{a:.5f}, {b:.5f}, {c:.5f}, {alpha:.4f}, {beta:.4f}, {gamma:.4f}]",
+        f"  formula_units: {formula_units}",
+        f"  density_g_cm3: {float(given.density):.3f}",
+        "  sites:",
+    ]
+    for element, place, state in zip(
+        structure.elements, structure.frac_coords, structure.oxidation_states, strict=True
+    ):
+        numbers[element] = numbers.get(element, 0) + 1
+        xyz = ", ".join(f"{value % 1.0:.5f}" for value in place)
+        label = f"{element}{numbers[element]}"
+        lines.append(f"    - {{label: {label}, element: {element}, xyz: [{xyz}], oxidation_state: {state:g}}}")
+    lines += [f"  source: {source}", "  grade: model", "  note: >-", *(f"    {line}" for line in wrap(note, 115))]
+    return "\n".join(lines) + "\n"
+
+
 def _open_run(
     start: AtomicStructure, settings: MeltQuenchSettings, folder: Path, calculator: Calculator
 ) -> tuple[Path, Atoms, int]:
