@@ -93,17 +93,19 @@ class PairPotential:
         near = squares < CUTOFF_ANG**2
         r = np.sqrt(squares[near])
         energy, slope = _pair_energy(r, self._parameters[:, near])
-        # each pair is listed from both of its ends
         pull = (slope / r)[:, None] * vectors[near]
+        n = len(positions)
         forces = np.column_stack(
-            [np.bincount(self._i[near], weights=pull[:, axis], minlength=len(positions)) for axis in range(3)]
+            [
+                np.bincount(self._i[near], weights=pull[:, axis], minlength=n)
+                - np.bincount(self._j[near], weights=pull[:, axis], minlength=n)
+                for axis in range(3)
+            ]
         )
-        return 0.5 * float(energy.sum()) - self._self_energy, forces
+        return float(energy.sum()) - self._self_energy, forces
 
     def _list_pairs(self, symbols: list[str], positions: Array, cell: Array) -> None:
-        from ase.neighborlist import primitive_neighbor_list
-
-        i, j, images = primitive_neighbor_list("ijS", (True,) * 3, cell, positions, CUTOFF_ANG + SKIN_ANG)
+        i, j, images = _pairs_within(positions, cell, CUTOFF_ANG + SKIN_ANG)
         self._i, self._j, self._shifts = i, j, images @ cell
         charges = np.array([CHARGES_E[s] for s in symbols])
         kinds = sorted(set(symbols))
@@ -117,6 +119,29 @@ class PairPotential:
         self._parameters = np.vstack([COULOMB_EV_ANG * charges[i] * charges[j], rows.T])
         self._listed, self._cell = positions.copy(), cell.copy()
         self._self_energy = _self_energy(charges)
+
+
+def _pairs_within(
+    positions: Array, cell: Array, reach_ang: float
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Pairs of atoms, each once, and the image of the second; faster than cell lists for some hundred atoms."""
+    inverse = np.linalg.inv(cell)
+    frac = positions @ inverse
+    delta = frac[None, :, :] - frac[:, None, :]
+    base = -np.round(delta).astype(np.int64)
+    # the nearest image of a pair lies within half a cell
+    n_a, n_b, n_c = np.floor(reach_ang * np.linalg.norm(inverse, axis=0) + 0.5).astype(int)
+    found = []
+    for step in np.ndindex(2 * n_a + 1, 2 * n_b + 1, 2 * n_c + 1):
+        image = base + (np.array(step) - (n_a, n_b, n_c))
+        vectors = (delta + image) @ cell
+        squares = np.einsum("ijk,ijk->ij", vectors, vectors)
+        i, j = np.nonzero(squares < reach_ang**2)
+        a, b, c = np.moveaxis(image[i, j], 1, 0)
+        once = (i < j) | ((i == j) & ((a > 0) | ((a == 0) & ((b > 0) | ((b == 0) & (c > 0))))))
+        found.append((i[once], j[once], image[i[once], j[once]]))
+    i, j, image = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    return i, j, image
 
 
 def _self_energy(charges: Array) -> float:
