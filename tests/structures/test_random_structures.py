@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from functools import cache
 from itertools import product
@@ -36,6 +37,9 @@ from surfshift.structures.vocabulary import AtomicStructure, as_tensor3
 if TYPE_CHECKING:
     from surfshift.structures.decorations.settings import DecorationSettings
     from surfshift.structures.vocabulary import Candidate
+
+MANY = int(os.environ.get("SURFSHIFT_EXAMPLES", "500"))
+"""Examples of the slow tests."""
 
 MAX_BULK_ATOMS = 72
 MAX_SLAB_ATOMS = 150
@@ -220,7 +224,7 @@ def test_decorated_slabs_of_a_users_crystal_are_sound(
 
 
 @pytest.mark.slow
-@settings(quiet, max_examples=1500)
+@settings(quiet, max_examples=MANY)
 @given(st.sampled_from(affordable_names()), disguises, low_index, st.floats(1.0, 7.0), kinds)
 def test_slabs_of_any_library_crystal_are_sound(
     name: str, disguise: Disguise, miller: tuple[int, int, int], thickness: float, kind: str
@@ -229,7 +233,7 @@ def test_slabs_of_any_library_crystal_are_sound(
 
 
 @pytest.mark.slow
-@settings(quiet, max_examples=1500)
+@settings(quiet, max_examples=MANY)
 @given(st.sampled_from(affordable_names()), disguises, low_index, st.data())
 def test_decorated_slabs_of_any_library_crystal_are_sound(
     name: str, disguise: Disguise, miller: tuple[int, int, int], data: st.DataObject
