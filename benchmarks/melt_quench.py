@@ -60,7 +60,9 @@ def main() -> None:
     print(f"before relaxation: {network_statistics(end)}")
     if given.write is None:
         return
-    relaxed, energy, force, n_steps = relax_glass(end, sevennet(MODEL), max_steps=given.relax_steps)
+    relaxed, energy, force, n_steps = relax_glass(
+        end, sevennet(MODEL), max_steps=given.relax_steps, folder=given.folder
+    )
     found = network_statistics(relaxed)
     print(f"relaxed in {n_steps} steps: {energy / len(relaxed):.4f} eV/atom, largest force {force:.3f} eV/A")
     print(f"after relaxation: {found}")

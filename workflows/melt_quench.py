@@ -26,6 +26,12 @@ MAX_TRIALS = 2_000
 
 PO_LENGTH_ANG = 1.53
 
+ROUGH_FMAX_EV_PER_ANG = 0.5
+"""Down to this force a relaxation goes safely downhill (FIRE), below it fast (LBFGS)."""
+
+STEPS_KEPT = 5
+"""Steps of a relaxation between two states on disk."""
+
 
 class GlassError(SurfshiftError):
     """A glass that cannot be packed, or a run folder that belongs to another run."""
@@ -188,25 +194,70 @@ def melt_quench(
 
 
 def relax_glass(
-    structure: AtomicStructure, calculator: Calculator, *, fmax_ev_per_ang: float = 0.05, max_steps: int = 200
+    structure: AtomicStructure,
+    calculator: Calculator,
+    *,
+    fmax_ev_per_ang: float = 0.05,
+    max_steps: int = 200,
+    folder: str | Path | None = None,
 ) -> tuple[AtomicStructure, float, float, int]:
     """Relax positions and cell of a quenched structure.
 
+    Parameters
+    ----------
+    structure
+        The end of the quench.
+    calculator
+        Any ase calculator with stress.
+    fmax_ev_per_ang, max_steps
+        When to stop.
+    folder
+        Where the state is kept after every few steps; a call that finds one there goes on from it.
+
     Returns
     -------
-    The structure, its energy in eV, the largest force left in eV per angstrom, and the number of steps.
+    The structure, its energy in eV, the largest force left in eV per angstrom, and the number of steps of all calls.
     """
     from ase.filters import FrechetCellFilter
-    from ase.optimize import FIRE
+    from ase.optimize import FIRE, LBFGS
 
-    atoms = structure.to_ase()
+    atoms, n_steps = structure.to_ase(), 0
     atoms.set_initial_charges(None)
+    state = None if folder is None else Path(folder) / "relaxed.extxyz"
+    if state is not None and state.is_file():
+        kept = read_state(state)
+        atoms.set_cell(kept.cell)
+        atoms.set_positions(kept.get_positions())
+        n_steps = int(kept.info["step"])
     atoms.calc = calculator
-    run = FIRE(FrechetCellFilter(atoms), logfile=None)
-    run.run(fmax=fmax_ev_per_ang, steps=max_steps)
+    for optimiser, fmax in ((FIRE, max(fmax_ev_per_ang, ROUGH_FMAX_EV_PER_ANG)), (LBFGS, fmax_ev_per_ang)):
+        run = optimiser(FrechetCellFilter(atoms), logfile=None, maxstep=0.1)
+        for _ in run.irun(fmax=fmax, steps=max_steps - n_steps):
+            if state is not None and run.nsteps % STEPS_KEPT == 0:
+                _write_state(state, atoms, n_steps + run.nsteps)
+        n_steps += run.nsteps
+    if state is not None:
+        _write_state(state, atoms, n_steps)
     force = float(np.linalg.norm(atoms.get_forces(), axis=1).max())
-    relaxed = structure.moved_to(atoms.get_positions(), np.array(atoms.cell))
-    return relaxed, float(atoms.get_potential_energy()), force, int(run.nsteps)
+    return structure.moved_to(atoms.get_positions(), np.array(atoms.cell)), _energy(atoms), force, n_steps
+
+
+def _energy(atoms: Atoms) -> float:
+    return float(atoms.get_potential_energy())
+
+
+def _write_state(path: Path, atoms: Atoms, step: int) -> None:
+    """Positions, cell and step, so that an interruption leaves the old or the new state."""
+    from ase import Atoms
+    from ase.io import write
+
+    bare = Atoms(atoms.get_chemical_symbols(), positions=atoms.get_positions(), cell=atoms.cell, pbc=True)
+    if atoms.has("momenta"):
+        bare.set_momenta(atoms.get_momenta())
+    bare.info["step"] = step
+    fresh = path.with_suffix(".new")
+    write(fresh, bare, format="extxyz")
+    fresh.replace(path)
 
 
 def crystal_entry(structure: AtomicStructure, *, formula: str, formula_units: int, source: str, note: str) -> str:
@@ -310,16 +361,8 @@ def _run_chunk(atoms: Atoms, settings: MeltQuenchSettings, step: int, last: int)
 
 def _save(folder: Path, atoms: Atoms, settings: MeltQuenchSettings, step: int) -> None:
     """Write the state so that an interruption leaves the old or the new one, and read it back."""
-    from ase import Atoms
-    from ase.io import write
-
-    energy, temperature = float(atoms.get_potential_energy()), float(atoms.get_temperature())
-    bare = Atoms(atoms.get_chemical_symbols(), positions=atoms.get_positions(), cell=atoms.cell, pbc=True)
-    bare.set_momenta(atoms.get_momenta())
-    bare.info["step"] = step
-    fresh = folder / "state.new"
-    write(fresh, bare, format="extxyz")
-    fresh.replace(folder / "state.extxyz")
+    energy, temperature = _energy(atoms), float(atoms.get_temperature())
+    _write_state(folder / "state.extxyz", atoms, step)
     kept = read_state(folder / "state.extxyz")
     atoms.set_positions(kept.get_positions())
     atoms.set_momenta(kept.get_momenta())

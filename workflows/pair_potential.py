@@ -1,6 +1,6 @@
 """The pair potential of van Beest, Kramer and van Santen for aluminium phosphates, as an ase calculator.
 
-It is a thousand times cheaper than a machine-learned potential and keeps tetrahedra, which makes it fit for the melt
+It is two hundred times cheaper than a machine-learned potential and keeps tetrahedra, which makes it fit for the melt
 and the quench of a glass that a better potential then relaxes. Energies of it are not used.
 """
 

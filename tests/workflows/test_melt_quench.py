@@ -98,6 +98,16 @@ def test_relaxation_of_the_end_takes_forces_and_stress_away() -> None:
     assert not np.allclose(relaxed.lattice, stretched.lattice)
 
 
+def test_interrupted_relaxation_goes_on_where_it_was(tmp_path: Path) -> None:
+    stretched = argon().moved_to(argon().cart_coords * 0.93, argon().lattice * 0.93)
+    _, first, _, n_first = relax_glass(stretched, potential(), fmax_ev_per_ang=0.001, max_steps=5, folder=tmp_path)
+    assert n_first == 5
+    _, last, force, n_last = relax_glass(stretched, potential(), fmax_ev_per_ang=0.001, folder=tmp_path)
+    assert last < first
+    assert force <= 0.001
+    assert 5 < n_last <= 200
+
+
 def test_written_entry_builds_the_same_structure() -> None:
     packed = build_crystal(load_crystal("AlPO4_berlinite"))
     text = crystal_entry(packed, formula="AlPO4", formula_units=3, source="Model, test", note="word " * 40)
