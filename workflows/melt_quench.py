@@ -26,7 +26,7 @@ MAX_TRIALS = 2_000
 
 PO_LENGTH_ANG = 1.53
 
-ROUGH_FMAX_EV_PER_ANG = 0.5
+ROUGH_FMAX_EV_PER_ANG = 2.0
 """Down to this force a relaxation goes safely downhill (FIRE), below it fast (LBFGS)."""
 
 STEPS_KEPT = 5
