@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -230,7 +230,11 @@ def relax_glass(
         atoms.set_positions(kept.get_positions())
         n_steps = int(kept.info["step"])
     atoms.calc = calculator
-    for optimiser, fmax in ((FIRE, max(fmax_ev_per_ang, ROUGH_FMAX_EV_PER_ANG)), (LBFGS, fmax_ev_per_ang)):
+    stages: tuple[tuple[Any, float], ...] = (
+        (FIRE, max(fmax_ev_per_ang, ROUGH_FMAX_EV_PER_ANG)),
+        (LBFGS, fmax_ev_per_ang),
+    )
+    for optimiser, fmax in stages:
         run = optimiser(FrechetCellFilter(atoms), logfile=None, maxstep=0.1)
         for _ in run.irun(fmax=fmax, steps=max_steps - n_steps):
             if state is not None and run.nsteps % STEPS_KEPT == 0:
