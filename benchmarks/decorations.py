@@ -1,6 +1,6 @@
 """Decorations of berlinite (100), Li3PO4 (010) and tetragonal LLZO (001), and three coatings, with processor time.
 
-python benchmarks/decorations.py [--part decorations|interfaces] [--sevennet]
+python benchmarks/decorations.py [--part decorations|interfaces] [--sevennet MODEL]
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from surfshift.structures.errors import SurfshiftError
 from surfshift.structures.hydroxylation import hydroxylate
 from surfshift.structures.interfaces import InterfaceSettings, build_interfaces
 from surfshift.structures.library import build_crystal, load_crystal
+from surfshift.structures.library_surfaces import ordered_bulk
 from surfshift.structures.slabs import cut_slabs
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 PAIRS = (
     (("LiTi2P3O12", (0, 0, 1), 6.0), ("AlPO4_berlinite", (0, 0, 1), 5.0)),
     (("LLZO_tetragonal", (0, 0, 1), 5.0), ("Li3PO4_beta", (0, 1, 0), 5.0)),
-    (("Li3YCl6_stand_in", (0, 0, 1), 5.0), ("LiNbO3", (0, 0, 1), 5.0)),
+    (("Li3YCl6_trigonal", (0, 0, 1), 5.0), ("LiNbO3", (0, 0, 1), 5.0)),
 )
 
 
@@ -82,44 +83,40 @@ def decorations() -> None:
         row(host, bulk, Fragment(molecule="diglyme", supercell="auto"), "diglyme")
 
 
-def bulk_of(name: str) -> AtomicStructure:
-    if name != "Li3YCl6_stand_in":
-        return build_crystal(load_crystal(name))
-    # an ordered stand-in: the bromide's cell shrunk to the chloride's density, anions exchanged
-    bromide = build_crystal(load_crystal("Li3YBr6"))
-    elements = tuple("Cl" if e == "Br" else e for e in bromide.elements)
-    chloride = bromide.model_copy(update={"elements": elements})
-    return chloride.moved_to(bromide.cart_coords * 0.935, bromide.lattice * 0.935)
-
-
-def interfaces(use_sevennet: bool) -> None:
-    print("| film on substrate | atoms | area A2 | strain % | gap A | score eV/A2 | CPU s |")
-    print("|---|---|---|---|---|---|---|")
+def interfaces(model: str, max_atoms: int) -> None:
+    """Coatings on electrolytes, ranked by the ionic contact model, or the best shifts and the gap by SevenNet."""
+    print("| film on substrate | atoms | area A2 | strain % | shift | gap A | score eV/A2 | energies, range | CPU s |")
+    print("|---|---|---|---|---|---|---|---|---|")
     energy = None
-    if use_sevennet:
+    if model:
         from surfshift.workflows.energies import sevennet_energy
 
-        energy = sevennet_energy()
-    limits = InterfaceSettings(max_strain=0.08, max_area_ang2=400.0, max_atoms=500)
+        energy = sevennet_energy(model)
+    limits = InterfaceSettings(max_strain=0.08, max_area_ang2=400.0, max_atoms=max_atoms, n_scored=4)
     for sides in PAIRS:
         slabs = [
-            cut_slabs(bulk_of(name), miller, thickness_ang=thickness, parent=name) for name, miller, thickness in sides
+            cut_slabs(ordered_bulk(name), miller, thickness_ang=thickness, parent=name)
+            for name, miller, thickness in sides
         ]
         start = time.process_time()
         try:
-            built = build_interfaces(
-                slabs[0][:2], slabs[1][:2], limits, energy=energy, energy_name="7net-l3i5" if energy else ""
-            )
+            built = build_interfaces(slabs[0][:1], slabs[1][:1], limits, energy=energy, energy_name=model)
         except SurfshiftError as error:
-            print(f"| {sides[1][0]} on {sides[0][0]} | refused: {error} | | | | | {time.process_time() - start:.1f} |")
+            print(
+                f"| {sides[1][0]} on {sides[0][0]} | refused: {error} | | | | | | | {time.process_time() - start:.1f} |"
+            )
             continue
         for candidate in built:
             record = candidate.interface_record
             if record is not None:
                 strain = " ".join(f"{100 * value:+.1f}" for value in record.strain)
+                shift = " ".join(f"{value:.2f}" for value in record.shift)
+                scores = [one.score_ev_per_ang2 for one in record.scan]
+                scan = f"{len(scores)}, {min(scores):.4f} to {max(scores):.4f}" if scores else "-"
                 print(
-                    f"| {candidate.name} | {len(candidate.structure)} | {record.area_ang2:.0f} | {strain} | "
-                    f"{record.gap_ang:.2f} | {record.score_ev_per_ang2:.4f} | {time.process_time() - start:.1f} |",
+                    f"| {candidate.name} | {len(candidate.structure)} | {record.area_ang2:.0f} | {strain} | {shift} | "
+                    f"{record.gap_ang:.2f} | {record.score_ev_per_ang2:.4f} | {scan} | "
+                    f"{time.process_time() - start:.1f} |",
                     flush=True,
                 )
 
@@ -127,9 +124,10 @@ def interfaces(use_sevennet: bool) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--part", choices=("decorations", "interfaces"))
-    parser.add_argument("--sevennet", action="store_true", help="rank shifts with SevenNet")
+    parser.add_argument("--sevennet", default="", metavar="MODEL", help="rank shifts and gap with it, such as 7net-0")
+    parser.add_argument("--max-atoms", type=int, default=400, help="budget of an interface")
     arguments = parser.parse_args()
     if arguments.part != "interfaces":
         decorations()
     if arguments.part != "decorations":
-        interfaces(arguments.sevennet)
+        interfaces(arguments.sevennet, arguments.max_atoms)

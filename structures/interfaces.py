@@ -16,7 +16,7 @@ from .errors import SurfshiftError
 from .faces import slab_motions
 from .lattice_matching import LatticeMatch, Strained, find_matches, refuse_match
 from .slabs import DIPOLE_TOLERANCE_E_ANG, polar_note, slab_dipole
-from .vocabulary import AtomicStructure, Candidate, Frozen, InterfaceRecord, Layer, as_tensor3
+from .vocabulary import AtomicStructure, Candidate, Frozen, InterfaceRecord, Layer, StackingScore, as_tensor3
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,8 +29,12 @@ EnergyModel = Callable[[AtomicStructure], float]
 """Energy of a structure in eV, for example ``sevennet_energy()`` of ``surfshift.workflows.energies``."""
 
 IONIC_MODEL = "ionic contact model"
-GAP_STEPS_ANG = tuple(0.2 * k for k in range(8))
+GAP_STEP_ANG = 0.2
+GAP_STEPS_ANG = tuple(GAP_STEP_ANG * k for k in range(8))
 """Gaps that are tried above the one at which the two sides touch, angstrom; wider ones would be no interface."""
+
+MAX_OPENING_ANG = 1.4
+"""An energy model may open the gap of the ionic contact model by so much, angstrom."""
 
 
 class InterfaceError(SurfshiftError):
@@ -159,7 +163,8 @@ def build_interfaces(
 
     For every pair the lateral shift is scanned over the substrate's cell and the gap over heights, with the ionic
     contact model; with an energy model the best few shifts are ranked again by the adhesion energy,
-    (E(interface) - E(substrate) - E(film)) / area, unrelaxed, both sides strained as in the interface.
+    (E(interface) - E(substrate) - E(film)) / area, unrelaxed, both sides strained as in the interface, and the gap of
+    the best one is changed for as long as that energy falls.
 
     Parameters
     ----------
@@ -283,14 +288,17 @@ def _build(
     ranked.sort(key=lambda entry: (round(entry[0], 6), entry[2]))
     model = IONIC_MODEL
     score, gap, _, shift = ranked[0]
+    scan: tuple[StackingScore, ...] = ()
     if energy is not None:
         model = energy_name
-        apart = energy(_alone(lower, settings)) + energy(_alone(upper, settings))
-        scored = [
-            ((energy(_stack(lower, upper, e[3], e[1], settings)) - apart) / match.area_ang2, e[1], e[2], e[3])
-            for e in ranked[: settings.n_scored]
-        ]
-        score, gap, _, shift = min(scored, key=lambda entry: (round(entry[0], 6), entry[2]))
+        stackings = _Stackings(lower, upper, match.area_ang2, settings, energy)
+        for entry in ranked[: settings.n_scored]:
+            stackings.score(entry[3], entry[1])
+        if settings.gap_ang is None:
+            shift = stackings.best[2]
+            stackings.descend(lowest_gap_ang=contact.pairs(shift).touching_gap_ang + 1e-3)
+        score, gap, shift = stackings.best
+        scan = stackings.scan
     structure = _stack(lower, upper, shift, gap, settings)
     check_sound(structure, plan.name)
     return _to_candidate(
@@ -302,8 +310,61 @@ def _build(
         settings=settings,
         score=score,
         model=model,
+        scan=scan,
         left_out=left_out,
     )
+
+
+class _Stackings:
+    """Adhesion energies of two slabs by an energy model, and the lowest of them."""
+
+    def __init__(
+        self,
+        lower: AtomicStructure,
+        upper: AtomicStructure,
+        area_ang2: float,
+        settings: InterfaceSettings,
+        energy: EnergyModel,
+    ) -> None:
+        self.lower, self.upper, self.area_ang2, self.settings, self.energy = lower, upper, area_ang2, settings, energy
+        self.apart = energy(_alone(lower, settings)) + energy(_alone(upper, settings))
+        self.found: list[tuple[float, float, Array]] = []
+
+    def score(self, shift: Array, gap_ang: float) -> float:
+        """Adhesion energy per area of one stacking, eV per square angstrom."""
+        together = self.energy(_stack(self.lower, self.upper, shift, gap_ang, self.settings))
+        value = (together - self.apart) / self.area_ang2
+        self.found.append((value, gap_ang, shift))
+        return value
+
+    @property
+    def best(self) -> tuple[float, float, Array]:
+        """Score, gap and shift of the lowest stacking."""
+        return min(self.found, key=lambda entry: (round(entry[0], 6), entry[1]))
+
+    def descend(self, *, lowest_gap_ang: float) -> None:
+        """Change the gap of the best shift for as long as the energy falls."""
+        value, start, shift = self.best
+        for step in (GAP_STEP_ANG, -GAP_STEP_ANG):
+            gap, last, is_lower = start + step, value, False
+            while lowest_gap_ang <= gap <= start + MAX_OPENING_ANG:
+                now = self.score(shift, gap)
+                if now >= last:
+                    break
+                last, gap, is_lower = now, gap + step, True
+            if is_lower:
+                return
+
+    @property
+    def scan(self) -> tuple[StackingScore, ...]:
+        """Everything that was computed, in order."""
+        flat = np.linalg.inv(self.lower.lattice[:2, :2])
+        return tuple(
+            StackingScore(
+                shift=(float((frac := shift[:2] @ flat)[0]), float(frac[1])), gap_ang=gap, score_ev_per_ang2=value
+            )
+            for value, gap, shift in self.found
+        )
 
 
 def _alone(slab: AtomicStructure, settings: InterfaceSettings) -> AtomicStructure:
@@ -344,6 +405,7 @@ def _to_candidate(
     settings: InterfaceSettings,
     score: float,
     model: str,
+    scan: tuple[StackingScore, ...],
     left_out: int,
 ) -> Candidate:
     match = plan.match
@@ -392,6 +454,7 @@ def _to_candidate(
             shift=(float(frac_shift[0]), float(frac_shift[1])),
             score_ev_per_ang2=score,
             score_model=model,
+            scan=scan,
         ),
     )
 

@@ -15,8 +15,8 @@ from pydantic import Field, model_validator
 
 from .disorder import FULL
 from .errors import SurfshiftError
-from .occupancies import NotNeutralError, RoundedCount, round_occupancies
 from .ordering_search import SearchProblem, anneal, distinct, ewald_matrix, random_start
+from .rounding import NotNeutralError, RoundedCount, round_occupancies
 from .vocabulary import AtomicStructure, Frozen, as_tensor3
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ import numpy as np
 
 from .errors import SurfshiftError
 from .facets import reduced, sublattices
-from .occupancy import Occupancy, build_structure
+from .slab_filling import Filling, build_structure
 from .symmetry import symmetry_operations
 from .terminations import DIPOLE_TOLERANCE_E_ANG, PLANE_CHARGE_TOLERANCE_E, CutSystem, Window
 
@@ -53,13 +53,13 @@ class ReconstructionError(SurfshiftError):
 
 @dataclass(frozen=True)
 class Variant:
-    """A slab as an occupancy, and how it came about.
+    """A slab as the filling of its facet, and how it came about.
 
     ``strength_per_cell`` is the bond strength broken per primitive in-plane cell, e; ``move`` says in words what was
     moved; ``has_equal_faces`` says whether symmetry swaps the faces.
     """
 
-    occupancy: Occupancy
+    filling: Filling
     window: Window
     strength_per_cell: float
     kept_share: float
@@ -70,8 +70,8 @@ class Variant:
     @classmethod
     def from_window(cls, system: CutSystem, window: Window) -> Variant:
         """A plain cut."""
-        occupancy = Occupancy.from_window(system, window)
-        return cls(occupancy, window, window.cut_strength, window.kept_share, window.is_symmetric)
+        filling = Filling.from_window(system, window)
+        return cls(filling, window, window.cut_strength, window.kept_share, window.is_symmetric)
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ def zero_dipole_variants(system: CutSystem, windows: Sequence[Window]) -> tuple[
                 system, window, members, upwards=share > 0, count=round(abs(share) * n_cells), n_cells=n_cells
             )
             if moved is not None:
-                found.setdefault(moved.occupancy.profile(), moved)
+                found.setdefault(moved.filling.profile(), moved)
     return tuple(found.values())
 
 
@@ -204,14 +204,14 @@ def _edit(
 
 
 def _best(system: CutSystem, window: Window, edits: tuple[_Edit, _Edit], n_cells: int, move: str) -> Variant | None:
-    """The choice of sites that breaks the least, with the occupancy that it makes.
+    """The choice of sites that breaks the least, with the filling that it makes.
 
     The two faces are far apart, so the best choices of each are found on their own and then combined.
     """
-    scored: list[tuple[tuple[float, float, float], int, Occupancy]] = []
+    scored: list[tuple[tuple[float, float, float], int, Filling]] = []
     n_left_out = 0
     for sublattice in sublattices(n_cells):
-        whole = Occupancy.from_window(system, window, sublattice)
+        whole = Filling.from_window(system, window, sublattice)
         faces: list[list[tuple[_Score, _Pattern]]] = []
         for edit in edits:
             patterns = list(_patterns(edit, n_cells))
@@ -219,18 +219,18 @@ def _best(system: CutSystem, window: Window, edits: tuple[_Edit, _Edit], n_cells
             n_left_out += len(patterns) - len(patterns[::stride])
             ranked = []
             for pattern in patterns[::stride]:
-                occupancy = whole.changed([(site, cell, edit.fills) for site, cell in pattern])
-                if occupancy is not None:
-                    ranked.append((_score(occupancy, pattern), pattern))
+                filling = whole.changed([(site, cell, edit.fills) for site, cell in pattern])
+                if filling is not None:
+                    ranked.append((_score(filling, pattern), pattern))
             faces.append(sorted(ranked)[:MAX_PER_FACE])
         for (_, first), (_, second) in product(*faces):
             changes = [(site, cell, edits[0].fills) for site, cell in first]
             changes += [(site, cell, edits[1].fills) for site, cell in second]
-            occupancy = whole.changed(changes)
-            if occupancy is None or abs(occupancy.charge) > PLANE_CHARGE_TOLERANCE_E:
+            filling = whole.changed(changes)
+            if filling is None or abs(filling.charge) > PLANE_CHARGE_TOLERANCE_E:
                 continue
-            if abs(occupancy.dipole_e_ang) < DIPOLE_TOLERANCE_E_ANG:
-                scored.append((_score(occupancy, first, second), len(scored), occupancy))
+            if abs(filling.dipole_e_ang) < DIPOLE_TOLERANCE_E_ANG:
+                scored.append((_score(filling, first, second), len(scored), filling))
     if not scored:
         return None
     scored.sort(key=lambda entry: entry[:2])
@@ -239,19 +239,19 @@ def _best(system: CutSystem, window: Window, edits: tuple[_Edit, _Edit], n_cells
     if best.is_window_of(system):
         return None
     has_equal_faces = False
-    for other_score, _, occupancy in equal:
-        structure, _ = build_structure(occupancy, reduced(system.facet.slab_cell[:2], occupancy.hermite), 10.0)
+    for other_score, _, filling in equal:
+        structure, _ = build_structure(filling, reduced(system.facet.slab_cell[:2], filling.hermite), 10.0)
         if any(rotation[2, 2] < 0 for rotation, _ in symmetry_operations(structure)):
-            score, best, has_equal_faces = other_score, occupancy, True
+            score, best, has_equal_faces = other_score, filling, True
             break
     notes = (f"{n_left_out} further choices of sites were not compared",) if n_left_out else ()
     return Variant(best, window, score[0] / n_cells, -score[1], has_equal_faces, move, notes)
 
 
-def _score(occupancy: Occupancy, *patterns: _Pattern) -> _Score:
+def _score(filling: Filling, *patterns: _Pattern) -> _Score:
     """What choices are ranked by: broken strength, kept share, and how crowded the changed sites are."""
-    strength, kept = occupancy.cut_strength()
-    crowding = sum(_crowding(occupancy, pattern) for pattern in patterns)
+    strength, kept = filling.cut_strength()
+    crowding = sum(_crowding(filling, pattern) for pattern in patterns)
     return round(strength, 3), -round(kept, 3), round(crowding, 4)
 
 
@@ -268,12 +268,12 @@ def _patterns(edit: _Edit, n_cells: int) -> Iterator[_Pattern]:
         yield certain + chosen
 
 
-def _crowding(occupancy: Occupancy, chosen: _Pattern) -> float:
+def _crowding(filling: Filling, chosen: _Pattern) -> float:
     """Sum of the inverse distances of the changed nodes of one face and their images, 1/angstrom."""
-    nodes, cell = occupancy.nodes, occupancy.nodes.facet.slab_cell
-    plane = np.array(reduced(cell[:2], occupancy.hermite)) @ cell[:2]
+    nodes, cell = filling.nodes, filling.nodes.facet.slab_cell
+    plane = np.array(reduced(cell[:2], filling.hermite)) @ cell[:2]
     firsts = np.unique(nodes.node_of, return_index=True)[1]
-    offsets = occupancy.offsets
+    offsets = filling.offsets
     points = np.array(
         [nodes.coords[firsts[node], :2] + offsets[index] @ cell[:2, :2] + image * cell[2, :2]
          for (node, image), index in chosen]
@@ -323,7 +323,7 @@ def off_stoichiometric_variants(
             variant: Variant | None = Variant.from_window(system, window)
         else:
             variant = _balance(system, window, members, share)
-        if variant is not None and not _is_stoichiometric(system, variant.occupancy):
+        if variant is not None and not _is_stoichiometric(system, variant.filling):
             found.append(_named(system, variant, ion))
     return tuple(sorted(found, key=lambda variant: (round(variant.strength_per_cell, 3), variant.notes)))
 
@@ -346,14 +346,14 @@ def _balance(system: CutSystem, window: Window, members: Sequence[int], share: f
     return _best(system, window, (lower, upper), n_cells, move)
 
 
-def _is_stoichiometric(system: CutSystem, occupancy: Occupancy) -> bool:
-    counts = np.array([occupancy.counts[element] for element in system.nodes.element_kinds])
+def _is_stoichiometric(system: CutSystem, filling: Filling) -> bool:
+    counts = np.array([filling.counts[element] for element in system.nodes.element_kinds])
     return bool(np.ptp(counts / system.formula) < 1e-9)
 
 
 def _named(system: CutSystem, variant: Variant, ion: str) -> Variant:
     """The variant with a note that declares its composition and what balances it."""
-    counts, elements = variant.occupancy.counts, system.nodes.element_kinds
+    counts, elements = variant.filling.counts, system.nodes.element_kinds
     formula = dict(zip(elements, system.formula.tolist(), strict=True))
     whole = min(counts[element] // n for element, n in formula.items())
     others = sum(n for element, n in counts.items() if element != ion)

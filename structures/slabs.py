@@ -10,9 +10,9 @@ import numpy as np
 
 from .errors import SurfshiftError
 from .facets import Matrix2, cells_of, in_plane_supercell
-from .occupancy import BrokenBonds, Occupancy, build_structure, hermite_form, reduced_cell
 from .reconstruction import Variant, off_stoichiometric_variants, zero_dipole_variants
 from .regions import tag_regions
+from .slab_filling import BrokenBonds, Filling, build_structure, hermite_form, reduced_cell
 from .terminations import DIPOLE_TOLERANCE_E_ANG, CutSystem, Window
 from .vocabulary import AtomicStructure, Candidate, SlabInfo
 
@@ -58,8 +58,8 @@ class _Plan:
 
     @property
     def n_atoms(self) -> int:
-        occupancy = self.variant.occupancy
-        return occupancy.n_atoms * self.n_cells // cells_of(occupancy.hermite)
+        filling = self.variant.filling
+        return filling.n_atoms * self.n_cells // cells_of(filling.hermite)
 
 
 def cut_slabs(
@@ -243,8 +243,8 @@ def _limit(moved: Sequence[Variant], plain: Sequence[Variant], max_cut_ratio: fl
 
 
 def _cell_for(variant: Variant, min_width_ang: float, orthogonal: bool) -> Matrix2:
-    nodes = variant.occupancy.nodes
-    own = reduced_cell(nodes, variant.occupancy.hermite)
+    nodes = variant.filling.nodes
+    own = reduced_cell(nodes, variant.filling.hermite)
     if min_width_ang <= 0 and not orthogonal:
         return own
     plane = np.array(own) @ nodes.facet.slab_cell[:2]
@@ -259,7 +259,7 @@ def _check_budget(plan: _Plan, system: CutSystem, max_atoms: int) -> None:
         return
     nodes, n_cells = system.nodes, plan.n_cells
     per_layer = len(nodes.elements) * n_cells
-    own_cells = cells_of(plan.variant.occupancy.hermite)
+    own_cells = cells_of(plan.variant.filling.hermite)
     too_many = math.ceil((n_atoms - max_atoms) / per_layer)
     spare = plan.variant.window.n_cells - too_many
     if spare >= 1 and n_atoms - too_many * per_layer > 0:
@@ -284,11 +284,11 @@ def _check_budget(plan: _Plan, system: CutSystem, max_atoms: int) -> None:
 
 def _build(plan: _Plan, system: CutSystem, vacuum_ang: float, parent: str) -> Candidate:
     variant = plan.variant
-    occupancy = variant.occupancy.in_supercell(hermite_form(plan.matrix))
-    structure, order = build_structure(occupancy, plan.matrix, vacuum_ang)
-    broken = occupancy.broken_bonds()
+    filling = variant.filling.in_supercell(hermite_form(plan.matrix))
+    structure, order = build_structure(filling, plan.matrix, vacuum_ang)
+    broken = filling.broken_bonds()
     exposed = {k for k, number in enumerate(order.tolist()) if number in broken.exposed}
-    info = _describe(plan, system, occupancy, broken)
+    info = _describe(plan, system, filling, broken)
     dipole = slab_dipole(structure)
     notes: tuple[str, ...] = ()
     if abs(dipole) >= DIPOLE_TOLERANCE_E_ANG:
@@ -296,8 +296,8 @@ def _build(plan: _Plan, system: CutSystem, vacuum_ang: float, parent: str) -> Ca
     if variant.move:
         notes += (variant.move,)
     notes += variant.notes
-    if info.is_orthogonal and plan.n_cells > cells_of(variant.occupancy.hermite):
-        own = variant.occupancy.n_atoms
+    if info.is_orthogonal and plan.n_cells > cells_of(variant.filling.hermite):
+        own = variant.filling.n_atoms
         notes += (f"in-plane supercell of {plan.n_cells} primitive cells: {len(structure)} instead of {own} atoms",)
     termination = plan.label.rsplit("-", 1)[1]
     return Candidate(
@@ -316,9 +316,9 @@ def _build(plan: _Plan, system: CutSystem, vacuum_ang: float, parent: str) -> Ca
     )
 
 
-def _describe(plan: _Plan, system: CutSystem, occupancy: Occupancy, broken: BrokenBonds) -> SlabInfo:
+def _describe(plan: _Plan, system: CutSystem, filling: Filling, broken: BrokenBonds) -> SlabInfo:
     window, facet = plan.variant.window, system.facet
-    counts = occupancy.counts
+    counts = filling.counts
     shares = {
         element: counts[element] / int(n) for element, n in zip(system.nodes.element_kinds, system.formula, strict=True)
     }

@@ -325,6 +325,14 @@ class Layer(StrEnum):
     FILM = "film"
 
 
+class StackingScore(Frozen):
+    """One stacking of a scan: shift of the film in the interface's lattice vectors, gap (angstrom) and score."""
+
+    shift: tuple[float, float]
+    gap_ang: float
+    score_ev_per_ang2: float
+
+
 class InterfaceRecord(Frozen):
     """How two slabs were stacked.
 
@@ -356,6 +364,8 @@ class InterfaceRecord(Frozen):
         What the stackings were ranked by; only differences within one ranking mean something.
     score_model
         ``ionic contact model``, or the name of the energy model.
+    scan
+        Every stacking that the energy model computed, in order; empty for the ionic contact model.
     """
 
     substrate_id: str
@@ -376,6 +386,7 @@ class InterfaceRecord(Frozen):
     shift: tuple[float, float]
     score_ev_per_ang2: float
     score_model: str
+    scan: tuple[StackingScore, ...] = ()
 
 
 class Candidate(Frozen):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -25,6 +25,12 @@ MAX_TRIALS = 2_000
 """Trials for one unit of a random packing before the packing starts anew with smaller distances."""
 
 PO_LENGTH_ANG = 1.53
+
+ROUGH_FMAX_EV_PER_ANG = 2.0
+"""Down to this force a relaxation goes safely downhill (FIRE), below it fast (LBFGS)."""
+
+STEPS_KEPT = 5
+"""Steps of a relaxation between two states on disk."""
 
 
 class GlassError(SurfshiftError):
@@ -187,6 +193,107 @@ def melt_quench(
     return start.moved_to(atoms.get_positions())
 
 
+def relax_glass(
+    structure: AtomicStructure,
+    calculator: Calculator,
+    *,
+    fmax_ev_per_ang: float = 0.05,
+    max_steps: int = 200,
+    folder: str | Path | None = None,
+) -> tuple[AtomicStructure, float, float, int]:
+    """Relax positions and cell of a quenched structure.
+
+    Parameters
+    ----------
+    structure
+        The end of the quench.
+    calculator
+        Any ase calculator with stress.
+    fmax_ev_per_ang, max_steps
+        When to stop.
+    folder
+        Where the state is kept after every few steps; a call that finds one there goes on from it.
+
+    Returns
+    -------
+    The structure, its energy in eV, the largest force left in eV per angstrom, and the number of steps of all calls.
+    """
+    from ase.filters import FrechetCellFilter
+    from ase.optimize import FIRE, LBFGS
+
+    atoms, n_steps = structure.to_ase(), 0
+    atoms.set_initial_charges(None)
+    state = None if folder is None else Path(folder) / "relaxed.extxyz"
+    if state is not None and state.is_file():
+        kept = read_state(state)
+        atoms.set_cell(kept.cell)
+        atoms.set_positions(kept.get_positions())
+        n_steps = int(kept.info["step"])
+    atoms.calc = calculator
+    stages: tuple[tuple[Any, float], ...] = (
+        (FIRE, max(fmax_ev_per_ang, ROUGH_FMAX_EV_PER_ANG)),
+        (LBFGS, fmax_ev_per_ang),
+    )
+    for optimiser, fmax in stages:
+        run = optimiser(FrechetCellFilter(atoms), logfile=None, maxstep=0.1)
+        for _ in run.irun(fmax=fmax, steps=max_steps - n_steps):
+            if state is not None and run.nsteps % STEPS_KEPT == 0:
+                _write_state(state, atoms, n_steps + run.nsteps)
+        n_steps += run.nsteps
+    if state is not None:
+        _write_state(state, atoms, n_steps)
+    force = float(np.linalg.norm(atoms.get_forces(), axis=1).max())
+    return structure.moved_to(atoms.get_positions(), np.array(atoms.cell)), _energy(atoms), force, n_steps
+
+
+def _energy(atoms: Atoms) -> float:
+    return float(atoms.get_potential_energy())
+
+
+def _write_state(path: Path, atoms: Atoms, step: int) -> None:
+    """Positions, cell and step, so that an interruption leaves the old or the new state."""
+    from ase import Atoms
+    from ase.io import write
+
+    bare = Atoms(atoms.get_chemical_symbols(), positions=atoms.get_positions(), cell=atoms.cell, pbc=True)
+    if atoms.has("momenta"):
+        bare.set_momenta(atoms.get_momenta())
+    bare.info["step"] = step
+    fresh = path.with_suffix(".new")
+    write(fresh, bare, format="extxyz")
+    fresh.replace(path)
+
+
+def crystal_entry(structure: AtomicStructure, *, formula: str, formula_units: int, source: str, note: str) -> str:
+    """An entry of the crystal library, as YAML, for a structure without symmetry.
+
+    The density is that of the cell. Positions are given to 1e-5 of the cell, its lengths and angles to five digits.
+    """
+    from textwrap import wrap
+
+    given = structure.to_pymatgen()
+    a, b, c, alpha, beta, gamma = given.lattice.parameters
+    numbers: dict[str, int] = {}
+    lines = [
+        f"  formula: {formula}",
+        "  space_group: P1",
+        "  space_group_number: 1",
+        f"  cell: [{a:.5f}, {b:.5f}, {c:.5f}, {alpha:.4f}, {beta:.4f}, {gamma:.4f}]",
+        f"  formula_units: {formula_units}",
+        f"  density_g_cm3: {float(given.density):.3f}",
+        "  sites:",
+    ]
+    for element, place, state in zip(
+        structure.elements, structure.frac_coords, structure.oxidation_states, strict=True
+    ):
+        numbers[element] = numbers.get(element, 0) + 1
+        xyz = ", ".join(f"{value % 1.0:.5f}" for value in place)
+        label = f"{element}{numbers[element]}"
+        lines.append(f"    - {{label: {label}, element: {element}, xyz: [{xyz}], oxidation_state: {state:g}}}")
+    lines += [f"  source: {source}", "  grade: model", "  note: >-", *(f"    {line}" for line in wrap(note, 115))]
+    return "\n".join(lines) + "\n"
+
+
 def _open_run(
     start: AtomicStructure, settings: MeltQuenchSettings, folder: Path, calculator: Calculator
 ) -> tuple[Path, Atoms, int]:
@@ -258,16 +365,8 @@ def _run_chunk(atoms: Atoms, settings: MeltQuenchSettings, step: int, last: int)
 
 def _save(folder: Path, atoms: Atoms, settings: MeltQuenchSettings, step: int) -> None:
     """Write the state so that an interruption leaves the old or the new one, and read it back."""
-    from ase import Atoms
-    from ase.io import write
-
-    energy, temperature = float(atoms.get_potential_energy()), float(atoms.get_temperature())
-    bare = Atoms(atoms.get_chemical_symbols(), positions=atoms.get_positions(), cell=atoms.cell, pbc=True)
-    bare.set_momenta(atoms.get_momenta())
-    bare.info["step"] = step
-    fresh = folder / "state.new"
-    write(fresh, bare, format="extxyz")
-    fresh.replace(folder / "state.extxyz")
+    energy, temperature = _energy(atoms), float(atoms.get_temperature())
+    _write_state(folder / "state.extxyz", atoms, step)
     kept = read_state(folder / "state.extxyz")
     atoms.set_positions(kept.get_positions())
     atoms.set_momenta(kept.get_momenta())

@@ -145,6 +145,32 @@ def test_an_energy_model_ranks_and_is_named() -> None:
     assert record.score_ev_per_ang2 * record.area_ang2 == pytest.approx(lower + upper - height, abs=1e-6)
 
 
+def test_the_gap_follows_the_energy_model_to_its_minimum() -> None:
+    (ionic, *_) = build_interfaces(SUBSTRATE[:1], FILM[:1], LIMITS)
+    assert ionic.interface_record is not None
+    assert ionic.interface_record.scan == ()
+    wanted = ionic.interface_record.gap_ang + 0.75
+    height = sum(float(np.ptp(s.structure.cart_coords[:, 2])) for s in (SUBSTRATE[0], FILM[0])) + wanted
+
+    def spring(structure: AtomicStructure) -> float:
+        return (float(np.ptp(structure.cart_coords[:, 2])) - height) ** 2
+
+    (candidate, *_) = build_interfaces(SUBSTRATE[:1], FILM[:1], LIMITS, energy=spring, energy_name="spring")
+    check_interface(candidate, SUBSTRATE[0], FILM[0])
+    record = candidate.interface_record
+    assert record is not None
+    assert abs(record.gap_ang - wanted) <= 0.1 + 1e-9
+    assert len(record.scan) > LIMITS.n_scored
+    assert min(one.score_ev_per_ang2 for one in record.scan) == pytest.approx(record.score_ev_per_ang2)
+    best = min(record.scan, key=lambda one: one.score_ev_per_ang2)
+    assert best.gap_ang == pytest.approx(record.gap_ang)
+    kept = LIMITS.model_copy(update={"gap_ang": wanted})
+    (fixed, *_) = build_interfaces(SUBSTRATE[:1], FILM[:1], kept, energy=spring, energy_name="spring")
+    assert fixed.interface_record is not None
+    assert fixed.interface_record.gap_ang == wanted
+    assert len(fixed.interface_record.scan) == LIMITS.n_scored
+
+
 def test_no_match_names_the_nearest_and_that_works() -> None:
     with pytest.raises(NoMatchError, match=r"smallest strain found is ([\d.]+) % at (\d+) A2") as caught:
         plan_interfaces(SUBSTRATE[:1], FILM[:1], InterfaceSettings(max_strain=0.01, max_area_ang2=60.0))

@@ -14,9 +14,9 @@ from pymatgen.analysis.structure_matcher import StructureMatcher
 from surfshift.structures.disorder import DisorderedSite, DisorderedStructure, SiteSpecies
 from surfshift.structures.importing import read_structure
 from surfshift.structures.library import build_crystal, build_disordered, load_crystal
-from surfshift.structures.occupancies import NotNeutralError, round_occupancies
 from surfshift.structures.ordering import OrderedEnsemble, OrderingError, order_structure
 from surfshift.structures.ordering_search import ewald_matrix
+from surfshift.structures.rounding import NotNeutralError, round_occupancies
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -4,10 +4,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from ase.calculators.lj import LennardJones
 from surfshift.structures.bonding import closest_pair
-from surfshift.structures.vocabulary import AtomicStructure
-from surfshift.workflows.melt_quench import GlassError, MeltQuenchSettings, melt_quench, random_phosphate
+from surfshift.structures.library import build_crystal, load_crystal
+from surfshift.structures.vocabulary import AtomicStructure, Crystal
+from surfshift.workflows.melt_quench import (
+    GlassError,
+    MeltQuenchSettings,
+    crystal_entry,
+    melt_quench,
+    random_phosphate,
+    relax_glass,
+)
 from surfshift.workflows.ordering import sevennet_energy
 
 SHORT = MeltQuenchSettings(melt_k=200.0, final_k=10.0, melt_steps=20, quench_steps=40, chunk_steps=20)
@@ -76,3 +85,36 @@ def test_energy_of_a_calculator_relaxes_in_the_fixed_cell() -> None:
     assert relaxed < as_built
     np.testing.assert_allclose(same.cart_coords, moved.cart_coords)
     np.testing.assert_allclose(found.lattice, moved.lattice)
+
+
+def test_relaxation_of_the_end_takes_forces_and_stress_away() -> None:
+    stretched = argon().moved_to(argon().cart_coords * 0.93, argon().lattice * 0.93)
+    relaxed, energy, force, n_steps = relax_glass(stretched, potential(), fmax_ev_per_ang=0.001)
+    assert 0 < n_steps <= 200
+    assert force <= 0.001
+    atoms = stretched.to_ase()
+    atoms.calc = potential()
+    assert energy < atoms.get_potential_energy()
+    assert not np.allclose(relaxed.lattice, stretched.lattice)
+
+
+def test_interrupted_relaxation_goes_on_where_it_was(tmp_path: Path) -> None:
+    stretched = argon().moved_to(argon().cart_coords * 0.93, argon().lattice * 0.93)
+    _, first, _, n_first = relax_glass(stretched, potential(), fmax_ev_per_ang=0.001, max_steps=5, folder=tmp_path)
+    assert n_first == 5
+    _, last, force, n_last = relax_glass(stretched, potential(), fmax_ev_per_ang=0.001, folder=tmp_path)
+    assert last < first
+    assert force <= 0.001
+    assert 5 < n_last <= 200
+
+
+def test_written_entry_builds_the_same_structure() -> None:
+    packed = build_crystal(load_crystal("AlPO4_berlinite"))
+    text = crystal_entry(packed, formula="AlPO4", formula_units=3, source="Model, test", note="word " * 40)
+    crystal = Crystal.model_validate({"name": "written", **yaml.safe_load("e:\n" + text)["e"]})
+    built = build_crystal(crystal)
+    assert built.elements == packed.elements
+    assert built.oxidation_states == packed.oxidation_states
+    delta = np.array(built.frac_coords) - np.array(packed.frac_coords)
+    assert np.abs(delta - np.round(delta)).max() < 1e-5
+    np.testing.assert_allclose(np.linalg.norm(built.lattice, axis=1), np.linalg.norm(packed.lattice, axis=1), atol=1e-4)

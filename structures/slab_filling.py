@@ -35,7 +35,7 @@ class BrokenBonds:
     kept_share
         Least share of its bonds that any node keeps.
     exposed
-        Atoms of the occupancy, as in ``Occupancy.atoms``, that lost a bond.
+        Atoms of the filling, as in ``Filling.atoms``, that lost a bond.
     """
 
     n_broken: int
@@ -45,7 +45,7 @@ class BrokenBonds:
     exposed: frozenset[int]
 
 
-class Occupancy:
+class Filling:
     """The nodes of a slab.
 
     ``filled`` has shape (nodes, images, in-plane cells); image index 0 stands for image ``base`` of a node, and the
@@ -67,7 +67,7 @@ class Occupancy:
         self.nodes, self.base, self.filled, self.hermite = nodes, base, filled, hermite
 
     @classmethod
-    def from_window(cls, system: CutSystem, window: Window, hermite: Matrix2 = IDENTITY) -> Occupancy:
+    def from_window(cls, system: CutSystem, window: Window, hermite: Matrix2 = IDENTITY) -> Filling:
         """All nodes between two cuts."""
         start, stop = system.bounds(window)
         pad = 2 + int(np.ceil(ROOM_ANG / system.facet.spacing_ang))
@@ -82,7 +82,7 @@ class Occupancy:
         """In-plane offset of every cell, shape (n, 2)."""
         return offsets_of(self.hermite)
 
-    def changed(self, changes: Sequence[tuple[tuple[int, int], int, bool]]) -> Occupancy | None:
+    def changed(self, changes: Sequence[tuple[tuple[int, int], int, bool]]) -> Filling | None:
         """The slab after changes ((node, image), in-plane cell, whether it gets filled).
 
         ``None`` if a node to fill is there already, or one to remove is not.
@@ -92,12 +92,12 @@ class Occupancy:
             if filled[node, image - self.base, cell] == fills:
                 return None
             filled[node, image - self.base, cell] = fills
-        return Occupancy(self.nodes, self.base, filled, self.hermite)
+        return Filling(self.nodes, self.base, filled, self.hermite)
 
-    def in_supercell(self, hermite: Matrix2) -> Occupancy:
+    def in_supercell(self, hermite: Matrix2) -> Filling:
         """The same slab repeated in a lattice that is a sublattice of its own."""
         classes = self.classes_of(offsets_of(hermite))
-        return Occupancy(self.nodes, self.base, self.filled[:, :, classes], hermite)
+        return Filling(self.nodes, self.base, self.filled[:, :, classes], hermite)
 
     def classes_of(self, offsets: NDArray[np.int64]) -> NDArray[np.int64]:
         """Number of the in-plane cell that every offset (..., 2) falls into."""
@@ -240,9 +240,7 @@ def hermite_form(matrix: Matrix2) -> Matrix2:
     raise AssertionError(f"no Hermite normal form of {matrix}")  # pragma: no cover - every lattice has one
 
 
-def build_structure(
-    occupancy: Occupancy, matrix: Matrix2, vacuum_ang: float
-) -> tuple[AtomicStructure, NDArray[np.int64]]:
+def build_structure(filling: Filling, matrix: Matrix2, vacuum_ang: float) -> tuple[AtomicStructure, NDArray[np.int64]]:
     """The atoms of a slab, normal along z and c, its middle in the middle of the cell.
 
     Elements are kept together, lowest atoms first, as input files of DFT codes want them. The first in-plane
@@ -250,7 +248,7 @@ def build_structure(
 
     Parameters
     ----------
-    occupancy
+    filling
         The slab; its supercell is that of ``matrix``.
     matrix
         In-plane vectors in those of the facet's primitive cell.
@@ -259,10 +257,10 @@ def build_structure(
 
     Returns
     -------
-    The structure, and for each of its atoms the number in ``occupancy.atoms()``.
+    The structure, and for each of its atoms the number in ``filling.atoms()``.
     """
-    nodes = occupancy.nodes
-    atom, places = occupancy.atoms()
+    nodes = filling.nodes
+    atom, places = filling.atoms()
     plane = np.array(matrix) @ nodes.facet.slab_cell[:2]
     low, high = float(places[:, 2].min()), float(places[:, 2].max())
     height = high - low + vacuum_ang
