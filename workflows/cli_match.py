@@ -82,9 +82,7 @@ def run_match(
         name=name,
         relaxations=library.relaxations,
         candidates=tuple(
-            e.candidate
-            for e in library.entries
-            if e.candidate.id not in {r.candidate.id for r in library.relaxations}
+            e.candidate for e in library.entries if e.candidate.id not in {r.candidate.id for r in library.relaxations}
         ),
         tensors={e.candidate.id: e.tensors for e in library.entries},
         references=tuple(used.values()),
@@ -219,7 +217,9 @@ def _oxidation_states(given: Sequence[str]) -> dict[str, float] | None:
         try:
             states[element.strip()] = float(charge)
         except ValueError as error:
-            raise MatchOptionError(f"--oxidation-states holds {text!r}; write ELEMENT=CHARGE, e.g. Al=3,O=-2") from error
+            raise MatchOptionError(
+                f"--oxidation-states holds {text!r}; write ELEMENT=CHARGE, e.g. Al=3,O=-2"
+            ) from error
     return states or None
 
 

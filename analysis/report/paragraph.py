@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
@@ -43,7 +44,7 @@ def _measured(m: Measurement) -> str:
 
 
 def _matched(result: StudyResult, assignment: Assignment) -> str:
-    methods = sorted({f"{r.method.functional.upper()} ({r.method.engine}, {r.method.protocol})" for r in result.references})
+    methods = sorted({f"{r.method.functional} ({r.method.engine}, {r.method.protocol})" for r in result.references})
     n = len(assignment.populations)
     try:
         own = f"surfshift {version('surfshift')}"
@@ -130,8 +131,15 @@ def _changes(assignment: Assignment) -> list[str]:
 
 
 def _fit(assignment: Assignment) -> str:
-    offsets = ", ".join(f"{offset:+.1f} ppm for {isotope}" for isotope, offset in assignment.offsets_ppm.items())
-    moved = f" The references moved by {offsets}, within their covariance." if offsets else ""
+    allowed = {fit.isotope: math.sqrt(fit.prior_covariance[0][0]) for fit in assignment.reference_fits}
+    offsets = _list(
+        [
+            f"{offset:+.1f} ppm for {isotope}"
+            + (f" (error beforehand {allowed[isotope]:.1f})" if isotope in allowed else "")
+            for isotope, offset in assignment.offsets_ppm.items()
+        ]
+    )
+    moved = f" The fit moved the references by {offsets}." if offsets else ""
     return f"Data as far from the best explanation would arise with p = {assignment.fit_probability:.2g}.{moved}"
 
 
@@ -149,7 +157,9 @@ def _sensitivity(result: StudyResult, assignment: Assignment) -> list[str]:
         if s.verdict is not assignment.verdict or set(s.members) != set(assignment.members)
     ]
     if not other:
-        return ["The verdict stays the same without any one measurement and with references moved by two standard deviations."]
+        return [
+            "The verdict stays the same without any one measurement and with references moved by two standard deviations."
+        ]
     return [f"The verdict changes under: {_list(other)}."]
 
 
@@ -160,5 +170,7 @@ def _next(result: StudyResult) -> list[str]:
         told.append(f"{best.name} ({best.gain_bits:.2f} of {best.entropy_bits:.2f} bits)")
     if result.calculations and result.calculations[0].gain_bits > 0.01:
         calculation = result.calculations[0]
-        told.append(f"the calculation {calculation.name} ({calculation.gain_bits:.2f} of {calculation.entropy_bits:.2f} bits)")
+        told.append(
+            f"the calculation {calculation.name} ({calculation.gain_bits:.2f} of {calculation.entropy_bits:.2f} bits)"
+        )
     return [f"Most would be learnt from {_list(told)}."] if told else []

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...structures.vocabulary import Region
+from .answer_figures import draw_marks
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -118,10 +119,11 @@ def view_frames(lattice: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDAr
     return np.array([right, normal, -inward]), np.array([right, inward, normal])
 
 
-def candidate_figure(candidate: Candidate) -> Figure:
+def candidate_figure(candidate: Candidate, marks: Mapping[int, str] | None = None) -> Figure:
     """Side view (left) and top view (right) of a candidate, on one scale.
 
-    Atoms of the surface have a blue edge, adsorbed ones an orange edge; atoms further away are paler.
+    Atoms of the surface have a blue edge, adsorbed ones an orange edge; atoms further away are paler. Atoms in
+    ``marks`` get a ring, and the nearest of each label its text.
     """
     from matplotlib.figure import Figure
 
@@ -149,6 +151,8 @@ def candidate_figure(candidate: Candidate) -> Figure:
         axes.axis("off")
         _draw_cell(axes, structure.lattice @ frame.T)
         _draw_scene(axes, candidate, scene, flat)
+        if marks:
+            draw_marks(axes, flat, scene.atoms, dict(marks))
         figure.text(
             (left + span[0] / 2) / width, 1 - 0.6 / height, name, ha="center", va="center", fontsize=7, color=INK
         )
