@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from pydantic import ValidationError
@@ -14,6 +13,7 @@ from .vocabulary import Reference, Relaxation, SiteTensors, StudyResult
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
+    from pathlib import Path
 
 RESULT_NAME = "result.json"
 
@@ -80,18 +80,19 @@ def read_library(
     for path in paths:
         for source in _sources(path):
             if source.suffix == ".json":
-                entries, own = _from_json(source)
+                listed, own = _from_json(source)
                 references += own
+                found += [(entry, relaxation, str(source)) for entry, relaxation in listed]
             else:
-                entries = [(_from_tensors(source, elements, oxidation_states, protocol, left_out), None)]
-            found += [(entry, relaxation, str(source)) for entry, relaxation in entries if entry is not None]
+                read = _from_tensors(source, elements, oxidation_states, protocol, left_out)
+                found += [] if read is None else [(read, None, str(source))]
     notes: list[str] = []
     kept: dict[str, tuple[CandidateTensors, Relaxation | None]] = {}
-    for entry, relaxation, source in found:
+    for entry, relaxation, origin in found:
         candidate = entry.candidate
         if candidate.id in kept:
             first = kept[candidate.id][0].candidate.name
-            notes.append(f"{source}: {candidate.name} has the structure of {first}; it counts once")
+            notes.append(f"{origin}: {candidate.name} has the structure of {first}; it counts once")
             continue
         if (missing := missing_sites(entry, elements)) != "":
             left_out.append(f"{candidate.name}: left out of the matching, its tensors of {missing} are missing")
@@ -101,10 +102,10 @@ def read_library(
         named = ", ".join(str(path) for path in paths)
         why = f": {'; '.join(left_out)}" if left_out else "; give .magres files, or the folder of a finished study"
         raise LibraryError(f"no candidate with tensors of {', '.join(sorted(elements))} was found in {named}{why}")
-    entries = _named_apart([entry for entry, _ in kept.values()])
-    names = {entry.candidate.id: entry.candidate for entry in entries}
+    chosen = _named_apart([entry for entry, _ in kept.values()])
+    names = {entry.candidate.id: entry.candidate for entry in chosen}
     return Library(
-        entries=tuple(entries),
+        entries=tuple(chosen),
         relaxations=tuple(
             relaxation.model_copy(update={"candidate": names[relaxation.candidate.id]})
             for _, relaxation in kept.values()

@@ -67,6 +67,9 @@ def run(
     study: StudyArgument,
     folder: FolderOption = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Move an earlier run aside and start over.")] = False,
+    adaptive: Annotated[
+        bool, typer.Option("--adaptive", help="Compute only what the verdict needs, as run.adaptive does.")
+    ] = False,
     debug: DebugOption = False,
 ) -> None:
     """Run a study from its file to its report; goes on where an earlier run of it stopped."""
@@ -76,6 +79,8 @@ def run(
     from .study_run import check_fits, go_on, move_aside, run_folder, start
 
     settings = load_study(study)
+    if adaptive:
+        settings = settings.model_copy(update={"run": settings.run.model_copy(update={"adaptive": True})})
     place = run_folder(settings, study, folder)
     if fresh and (aside := move_aside(place)) is not None:
         _say(f"the earlier run is now in {aside}")
@@ -84,7 +89,7 @@ def run(
         _say(f"going on with the run in {place.path}")
     else:
         start(place, settings, study, say=_say)
-    _finish(go_on(place, settings, Progress(_console(), settings.study)))
+    _finish(go_on(place, settings, Progress(_console(), settings.study), say=_say))
 
 
 @app.command()
@@ -92,6 +97,7 @@ def resume(
     study: StudyArgument,
     folder: FolderOption = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run failed jobs once more.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Also compute what an adaptive run left out.")] = False,
     debug: DebugOption = False,
 ) -> None:
     """Go on with a run that was stopped or killed; finished jobs are not repeated."""
@@ -103,7 +109,8 @@ def resume(
     settings = load_study(study)
     place = run_folder(settings, study, folder)
     check_fits(place, settings)
-    _finish(go_on(place, settings, Progress(_console(), settings.study), retry_failed=retry_failed))
+    progress = Progress(_console(), settings.study)
+    _finish(go_on(place, settings, progress, retry_failed=retry_failed, complete=everything, say=_say))
 
 
 @app.command()

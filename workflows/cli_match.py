@@ -110,8 +110,8 @@ def _match(
     largest = max((len(sites) for sites in predicted.values()), default=0)
     if n_values < 2 * largest:
         text = (
-            f"few data: {n_values} measured values against up to {largest} sites in one candidate, each with an unknown "
-            "shift error; the priors carry much of the answer"
+            f"few data: {n_values} measured values against up to {largest} sites in one candidate, each with an "
+            "unknown shift error; the priors carry much of the answer"
         )
         found = found.model_copy(update={"warnings": (*found.warnings, text)})
     return found

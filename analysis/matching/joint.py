@@ -361,7 +361,7 @@ class JointModel:
         log_evidence = -state.objective
         log_evidence += 0.5 * float(np.linalg.slogdet(self.precision)[1] - np.linalg.slogdet(normal)[1])
         misfit = 0.5 * sum(float(r @ r) for r in state.residuals)
-        spread = np.linalg.inv(self.reduced(jacobians, normal, state))
+        spread = np.asarray(np.linalg.inv(self.reduced(jacobians, normal, state)), dtype=float)
         spectra = self._spectra(parameters, state, normal, spread)
         return JointFit(log_evidence, state.objective, misfit, form, spectra)
 

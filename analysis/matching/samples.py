@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def changes_of(problem: Problem, weighed: Sequence[Weighed]) -> tuple[PopulationChange, ...]:
-    """Change of each population from each sample to the next, and from the first to the last if there are more than two.
+    """Change of each population from each sample to the next, and from the first to the last of more than two.
 
     Populations of all samples are drawn together, so that what they share (site errors, offsets) cancels in the
     difference. Candidates that no explanation with a noticeable probability holds are left out.

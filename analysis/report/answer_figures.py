@@ -41,10 +41,10 @@ _FLOOR = -14.0
 """Explanations with a smaller log evidence, relative to the best, are drawn as an arrow at the edge."""
 
 
-def answer_plots(view: View) -> dict[str, Callable[[], Figure]]:
+def answer_plots(view: View) -> dict[str, Callable[..., Figure]]:
     """Static figures of the answer by slug; only those that have something to show."""
     result = view.result
-    plots: dict[str, Callable[[], Figure]] = {}
+    plots: dict[str, Callable[..., Figure]] = {}
     if view.explanations:
         plots["evidence"] = partial(evidence_figure, view)
     if result.assignment is not None:
@@ -224,7 +224,7 @@ def _quantity(gain: ExperimentGain) -> str:
 
 
 def expected_lines(view: View, gain: ExperimentGain) -> list[tuple[str, str, NDArray[np.float64], NDArray[np.float64]]]:
-    """Name, colour, axis and density of the lines of each living explanation, equal populations, DFT's error included."""
+    """Name, colour, axis and density of the lines of each living explanation, equal populations, with DFT's error."""
     chosen: list[tuple[str, str, list[tuple[float, float, float]]]] = []
     for subset in [s for s in view.explanations if s.candidate_names][:MAX_EXPLANATIONS]:
         lines = []

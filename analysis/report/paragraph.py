@@ -68,8 +68,8 @@ def _referenced(result: StudyResult) -> list[str]:
         found.append(f"Shieldings became shifts by {_list(fitted)}.")
     if wide:
         found.append(
-            f"For {_list(wide)} no reference compound was computed: the zero of the scale was left almost free, so that "
-            "only differences between sites count."
+            f"For {_list(wide)} no reference compound was computed: the zero of the scale was left almost free, so "
+            "that only differences between sites count."
         )
     return found
 
@@ -92,7 +92,8 @@ def _answer(assignment: Assignment) -> str:
     best = next((s for s in sorted(assignment.subsets, key=lambda s: -s.probability) if s.candidate_names), None)
     text = words[assignment.verdict]
     if best is not None:
-        text += f"; the most probable by candidates is {' with '.join(best.candidate_names)} (probability {_p(best.probability)})"
+        named = " with ".join(best.candidate_names)
+        text += f"; the most probable by candidates is {named} (probability {_p(best.probability)})"
     return f"{text}; something outside the list has probability {_p(none)}."
 
 
@@ -158,7 +159,8 @@ def _sensitivity(result: StudyResult, assignment: Assignment) -> list[str]:
     ]
     if not other:
         return [
-            "The verdict stays the same without any one measurement and with references moved by two standard deviations."
+            "The verdict stays the same without any one measurement and with references moved by two standard "
+            "deviations."
         ]
     return [f"The verdict changes under: {_list(other)}."]
 

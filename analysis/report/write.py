@@ -39,8 +39,8 @@ def write_report(result: StudyResult, folder: Path) -> Path:
 
     With an assignment there is also ``paragraph.txt``, the numbers that a paper needs. The page needs no other file and
     no network. Everything is made before anything is written, each file appears whole or not at all, and the page comes
-    last. Figures and tables of an earlier report that this one does not have are removed, so files named ``report-*.png``
-    and ``table-*.csv`` in the folder belong to the report.
+    last. Figures and tables of an earlier report that this one does not have are removed, so files named
+    ``report-*.png`` and ``table-*.csv`` in the folder belong to the report.
 
     Returns
     -------
