@@ -1,4 +1,4 @@
-"""Several samples matched together, and the reference as the fit left it."""
+"""Several samples matched together; references and lines of spectra as the best fit left them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..vocabulary import PopulationChange, ReferenceFit
+from ..vocabulary import Attribution, PopulationChange, ReferenceFit
 from .populations import weighted_quantile
 
 if TYPE_CHECKING:
@@ -86,6 +86,33 @@ def reference_fits(problem: Problem, best: SubsetFit) -> tuple[ReferenceFit, ...
                 covariance=_pairs(turn @ factor @ covariance @ factor.T @ turn.T),
             )
         )
+    return tuple(found)
+
+
+def spectral_attributions(problem: Problem, best: SubsetFit, present: dict[str, float]) -> tuple[Attribution, ...]:
+    """Where the best explanation puts the line of every site in the spectra.
+
+    ``present`` is the probability of each candidate, by name, to be in the sample; a line is no more certain than that.
+    The residual is the error that the fit gave to the site's shift, over the error expected of DFT.
+    """
+    found = []
+    for isotope, fit in best.spectra.items():
+        table = best.tables[isotope]
+        n = len(table)
+        shift = table.delta + table.offset_rows @ fit.latent[:2] + fit.latent[2 : 2 + n]
+        for k, spectrum in enumerate(problem.spectra[isotope]):
+            found += [
+                Attribution(
+                    measurement=spectrum.name,
+                    peak_label=f"{shift[s]:.1f} ppm (isotropic)",
+                    candidate_name=site.candidate_name,
+                    atom_indices=site.atom_indices,
+                    probability=min(1.0, present.get(site.candidate_name, 0.0)),
+                    residual_sigmas=float(fit.latent[2 + s] / table.delta_error[s]),
+                )
+                for s, site in enumerate(table.sites)
+                if fit.amplitudes[k][table.member[s]] > 0
+            ]
     return tuple(found)
 
 

@@ -19,7 +19,7 @@ from ..vocabulary import (
 )
 from .peaks import UNASSIGNED
 from .populations import weighted_quantile
-from .samples import changes_of, reference_fits
+from .samples import changes_of, reference_fits, spectral_attributions
 from .sites import second_order_shifts
 from .spectra import curve_parts
 
@@ -42,12 +42,16 @@ def assignment_of(problem: Problem, weighed: list[Weighed]) -> Assignment:
     verdict, members, probability, statement = _verdict(problem, weighed, best.fit)
     attributions, background = _attributions(problem, weighed)
     curves, leftover = _curves(problem, best.fit)
+    populations = _populations(problem, weighed)
+    attributions += spectral_attributions(
+        problem, best.fit, {p.candidate_name: p.probability_present for p in populations}
+    )
     return Assignment(
         verdict=verdict,
         statement=statement,
         members=members,
         probability=min(1.0, probability),
-        populations=_populations(problem, weighed),
+        populations=populations,
         subsets=tuple(
             SubsetEvidence(
                 candidate_names=_names(problem, item.fit) if item.fit is not None else (),

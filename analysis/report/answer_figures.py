@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 LEAST_GAIN_BITS = 0.01
 """An experiment that is expected to say less is not drawn."""
 
-MAX_COMBINATIONS = 12
+MAX_COMBINATIONS = 8
 MAX_GAINS = 8
 MAX_EXPLANATIONS = 4
 _FLOOR = -14.0
@@ -52,7 +52,8 @@ def answer_plots(view: View) -> dict[str, Callable[..., Figure]]:
             plots["samples"] = partial(samples_figure, view)
         for fit in result.assignment.reference_fits:
             plots[f"corner-{fit.isotope}"] = partial(corner_figure, fit)
-    if result.experiments or result.calculations:
+    gains = [gain.gain_bits for gain in (*result.experiments, *result.calculations)]
+    if max(gains, default=0.0) > LEAST_GAIN_BITS:
         plots["gains"] = partial(gains_figure, view)
     if result.experiments and result.experiments[0].gain_bits > LEAST_GAIN_BITS:
         plots["difference"] = partial(difference_figure, view, result.experiments[0])
@@ -79,8 +80,9 @@ def evidence_figure(view: View, theme: Theme = LIGHT) -> Figure:
             )
             axes.plot(clipped, row, marker, color=colour, ms=5, mec=theme.text, mew=0.6, clip_on=False, zorder=5)
             name = " + ".join(subset.candidate_names) or "something not listed"
-            axes.text(_FLOOR, row - 0.2, plain(name), fontsize=6.6, va="bottom", ha="left")
-            axes.text(1.0, row, f"{subset.probability:.2f}", fontsize=7, va="center", ha="left")
+            axes.text(_FLOOR, row - 0.2, plain(name, 58), fontsize=6.6, va="bottom", ha="left")
+            chance = "< 0.01" if subset.probability < 0.005 else f"{subset.probability:.2f}"
+            axes.text(1.0, row, chance, fontsize=7, va="center", ha="left")
         axes.text(1.0, -0.75, "prob.", fontsize=6.6, va="bottom", ha="left")
         axes.set(xlim=(_FLOOR, 0.4), ylim=(len(shown) - 0.5, -0.9), yticks=[])
         axes.set_xlabel("ln evidence relative to the best")
@@ -174,7 +176,7 @@ def gains_figure(view: View, theme: Theme = LIGHT) -> Figure:
         largest = max([*(value for _, value, _ in rows), 0.05])
         for row, (name, value, colour) in enumerate(rows):
             axes.barh(row, value, height=0.55, color=colour, alpha=0.55)
-            axes.text(value + 0.01 * largest, row, f"{plain(name)}  {value:.2f}", va="center", fontsize=7)
+            axes.text(value + 0.01 * largest, row, f"{plain(name, 70)}  {value:.2f}", va="center", fontsize=7)
         axes.set(yticks=[], ylim=(len(rows) - 0.4, -0.6), xlim=(0, 2.0 * largest))
         axes.set_xlabel("expected gain / bits   (blue: experiments, orange: calculations)")
         _open_frame(axes, "bottom", "left")

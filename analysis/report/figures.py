@@ -46,9 +46,9 @@ LIGHT = Theme(text="#1a1c1e", faint="#c9ced3", band="#9aa3ab", paper="#ffffff")
 DARK = Theme(text="#e6e8ea", faint="#454b51", band="#7d868e", paper="#16191c")
 
 
-def plain(text: str) -> str:
+def plain(text: str, length: int = 40) -> str:
     """A user's text for matplotlib: dollar signs do not start a formula, long names are cut."""
-    return shorten(text).replace("$", r"\$")
+    return shorten(text, length).replace("$", r"\$")
 
 
 def isotope_math(isotope: str) -> str:

@@ -50,11 +50,15 @@ def _matched(result: StudyResult, assignment: Assignment) -> str:
         own = f"surfshift {version('surfshift')}"
     except PackageNotFoundError:
         own = "surfshift"
+    kinds = [_measured(m) for m in result.measurements]
+    measured = [
+        kind if kinds.count(kind) == 1 else f"{kinds.count(kind)} times {kind}" for kind in dict.fromkeys(kinds)
+    ]
     samples = f" of {len(assignment.samples)} samples" if len(assignment.samples) > 1 else ""
     computed = f" with shieldings by {_list(methods)}" if methods else ""
     return (
         f"{n} candidate structure{'s' if n != 1 else ''}{computed} {'were' if n != 1 else 'was'} weighed, alone and "
-        f"mixed, against {_list([_measured(m) for m in result.measurements])}{samples} with {own}."
+        f"mixed, against {_list(measured)}{samples} with {own}."
     )
 
 
