@@ -135,12 +135,12 @@ def _decision(run: RunFolder, study: StudyFile, inputs: Inputs, snapshot: Snapsh
 
 
 def _adapted(study: StudyFile, inputs: Inputs, decision: Decision) -> Inputs:
-    """Inputs with the references of the protocol that an adaptive run ended with, and its history as notes."""
+    """Inputs with the measurements and references that an adaptive run ended with, and its history as notes."""
     from .stages import references_for
 
     references = dict(references_for(study, inputs)(decision.protocol))
     return Inputs(
-        measurements=inputs.measurements,
+        measurements=tuple(m for m in inputs.measurements if m.isotope in decision.complete),
         references=references,
         notes=(*inputs.notes, *decision.notes, *decision.ruled_out.values()),
     )
@@ -217,8 +217,10 @@ def _matched(
     predicted = {candidate.id: [s for s in sites if s.candidate_id == candidate.id] for candidate in complete}
     try:
         found = match(predicted, inputs.measurements, inputs.references, _settings(study, complete, decision))
-        ruled_out = () if decision is None else tuple(decision.ruled_out.values())
-        return found.model_copy(update={"warnings": (*found.warnings, *ruled_out)})
+        if decision is None:
+            return found
+        told = [note for note in decision.notes if note.startswith("settled")]
+        return found.model_copy(update={"warnings": (*found.warnings, *told, *decision.ruled_out.values())})
     except SurfshiftError as error:
         failures.append(f"matching: {error}")
         return None

