@@ -1,13 +1,14 @@
 """An adaptive run: cheap tensors for all candidates, the others only for those that the measurements leave alive.
 
-A run is a sequence of stages, one isotope with one protocol each, the isotope with most measured values per site first.
-After a stage the candidates still alive are weighed against the measurements of the isotopes that are complete; one
-whose probability of being present, alone, mixed, or beside something unlisted, is below ``ALIVE_PROBABILITY`` gets no
-further tensors. From the second isotope on candidates come one by one, the most probable first, and a run ends as soon
-as the verdict is settled: when the tensors still missing, drawn again and again from what other candidates show, would
-leave it as it is in ``SETTLED_SHARE`` of the cases. With a better protocol than ``fast`` the study first goes through all
-isotopes with ``fast``; the better one is used only if it is expected to say something (``MIN_GAIN_BITS``). Everything is
-decided from the finished outputs, so a run that was killed decides the same when it goes on.
+A run is a sequence of stages, one isotope with one protocol each, the isotope with most measured values per site
+first. After a stage the candidates still alive are weighed against the measurements of the isotopes that are
+complete; one whose probability of being present, alone, mixed, or beside something unlisted, is below
+``ALIVE_PROBABILITY`` gets no further tensors. From the second isotope on candidates come one by one, the most
+probable first, and a run ends as soon as the verdict is settled: when the tensors still missing, drawn again and
+again from what other candidates show, would leave it as it is in ``SETTLED_SHARE`` of the cases. With a better
+protocol than ``fast`` the study first goes through all isotopes with ``fast``; the better one is used only if it is
+expected to say something (``MIN_GAIN_BITS``). Everything is decided from the finished outputs, so a run that was
+killed decides the same when it goes on.
 """
 
 from __future__ import annotations

@@ -210,7 +210,7 @@ def _redrawn(problem: Problem, plan: Plan, rng: np.random.Generator) -> tuple[Pr
 
 
 def invented_sites(problem: Problem, plan: Plan, rng: np.random.Generator) -> tuple[PredictedSite, ...]:
-    """Sites of a plan's candidate; those without tensors are drawn like others' sites, smeared by how candidates differ."""
+    """Sites of a plan's candidate; those without tensors are drawn from others' sites and how candidates differ."""
     known = list(problem.sites.get(plan.candidate_id, ()))
     sites = [site for site in known if site.isotope not in plan.new_sites]
     for isotope, counts in plan.new_sites.items():

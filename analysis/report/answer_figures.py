@@ -52,7 +52,7 @@ def answer_plots(view: View) -> dict[str, Callable[..., Figure]]:
             plots["samples"] = partial(samples_figure, view)
         for fit in result.assignment.reference_fits:
             plots[f"corner-{fit.isotope}"] = partial(corner_figure, fit)
-    gains = [gain.gain_bits for gain in (*result.experiments, *result.calculations)]
+    gains = [g.gain_bits for g in result.experiments] + [g.gain_bits for g in result.calculations]
     if max(gains, default=0.0) > LEAST_GAIN_BITS:
         plots["gains"] = partial(gains_figure, view)
     if result.experiments and result.experiments[0].gain_bits > LEAST_GAIN_BITS:
@@ -244,7 +244,7 @@ def expected_lines(view: View, gain: ExperimentGain) -> list[tuple[str, str, NDA
     for name, colour, lines in chosen:
         density = np.zeros_like(axis)
         for place, error, weight in lines:
-            density += weight / error * np.exp(-0.5 * ((axis - place) / error) ** 2)
+            density += weight / (math.sqrt(2.0 * math.pi) * error) * np.exp(-0.5 * ((axis - place) / error) ** 2)
         found.append((name, colour, axis, density))
     return found
 

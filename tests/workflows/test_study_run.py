@@ -102,7 +102,7 @@ def test_outputs_of_real_jobs_become_a_result(tmp_path: Path, study_path: Path) 
 
 @pytest.mark.slow
 def test_an_adaptive_run_stops_goes_on_and_can_be_completed(tmp_path: Path) -> None:
-    """Two water molecules, one with its bonds stretched by 8 %; only 1H is measured, so 17O is left out until asked for."""
+    """Two water molecules, one stretched by 8 %; only 1H is measured, so 17O is left out until asked for."""
     near = water()
     centre = np.array([4.5, 4.5, 4.5])
     stretched = near.structure.moved_to(centre + 1.08 * (near.structure.cart_coords - centre))
