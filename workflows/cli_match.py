@@ -64,12 +64,11 @@ def run_match(
         protocol=protocol,
     )
     check_one_method_each(library.entries, {element_of(isotope) for isotope in isotopes})
-    n_sites = sum(len(entry.tensors) for entry in library.entries)
-    say(f"{len(library.entries)} candidates with {n_sites} sites")
     used, notes = _references(isotopes, library, references)
     for note in notes:
         say(f"note: {note}")
     sites = _predict(library, used)
+    say(f"{len(library.entries)} candidates with {len(sites)} sites of {', '.join(used)}")
     chosen = settings.model_copy(
         update={
             "always_present": _always(always or settings.always_present, library),
