@@ -223,6 +223,8 @@ def test_dotted_places() -> None:
 
 
 def test_measurements_of_several_samples_are_told_apart(tmp_path: Path) -> None:
+    from surfshift.workflows.candidates import load_inputs
+
     for sample in ("before", "after"):
         (tmp_path / sample).mkdir()
         (tmp_path / sample / "al.csv").write_text("delta_iso_ppm,delta_error_ppm\n44,1\n", encoding="utf-8")
