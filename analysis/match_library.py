@@ -71,6 +71,8 @@ def read_library(
     ------
     LibraryError
         If nothing usable is found, or a file is no candidate.
+    MixedMethodsError
+        If one structure was computed by two methods.
     SurfshiftError
         As the readers of the files, with the file.
     """
@@ -92,6 +94,7 @@ def read_library(
         candidate = entry.candidate
         if candidate.id in kept:
             first = kept[candidate.id][0].candidate.name
+            check_one_method_each([kept[candidate.id][0], entry], elements)
             notes.append(f"{origin}: {candidate.name} has the structure of {first}; it counts once")
             continue
         if (missing := missing_sites(entry, elements)) != "":
