@@ -31,6 +31,11 @@ class Method(Frozen):
         """Identity for referencing: everything but the engine's patch level."""
         return f"{self.engine}/{self.functional}/{self.protocol}/{self.protocol_hash}"
 
+    @property
+    def family(self) -> str:
+        """What all nuclei of a match must have in common; the hash may cover the nucleus' own pseudopotential."""
+        return f"{self.engine}/{self.functional}/{self.protocol}"
+
 
 class SiteTensors(Frozen):
     """Shielding and EFG tensors of one symmetry-distinct site, expanded to its equivalents.
@@ -234,7 +239,7 @@ class Peak(Frozen):
 
 
 class PeakList(Frozen):
-    """Measured lines of one isotope in one experiment."""
+    """Measured lines of one isotope in one experiment; ``sample`` names the sample where there are several."""
 
     kind: Literal["peaks"] = "peaks"
     name: str
@@ -244,6 +249,7 @@ class PeakList(Frozen):
     experiment: Experiment = Experiment.ONE_PULSE
     peaks: tuple[Peak, ...] = Field(min_length=1)
     source: str = ""
+    sample: str = ""
 
 
 class Spectrum(Frozen):
@@ -251,7 +257,8 @@ class Spectrum(Frozen):
 
     ``axis_ppm`` is ascending; ``intensity`` in any unit; ``noise`` is the standard deviation of one
     point of ``intensity``, and ``noise_correlation_points`` says how many neighbouring points carry one
-    independent value of it (above 1 after zero filling or apodisation). ``notes`` say how it was read.
+    independent value of it (above 1 after zero filling or apodisation). ``notes`` say how it was read;
+    ``sample`` names the sample where there are several.
     """
 
     kind: Literal["spectrum"] = "spectrum"
@@ -266,6 +273,7 @@ class Spectrum(Frozen):
     noise_correlation_points: float = Field(default=1.0, ge=1)
     source: str = ""
     notes: tuple[str, ...] = ()
+    sample: str = ""
 
     @model_validator(mode="after")
     def _axis_matches(self) -> Self:
@@ -299,6 +307,29 @@ class Population(Frozen):
     low: float
     high: float
     probability_present: float = Field(ge=0, le=1)
+
+
+class SamplePopulations(Frozen):
+    """Populations of every candidate in one of several samples that were matched together."""
+
+    sample: str
+    populations: tuple[Population, ...]
+
+
+class PopulationChange(Frozen):
+    """By how much a candidate's population changes from one sample to another: mean and central 90 % interval.
+
+    ``probability_increase`` is the probability that the population is larger in the later sample; a half where nothing
+    is known.
+    """
+
+    candidate_name: str
+    before: str
+    after: str
+    mean: float
+    low: float
+    high: float
+    probability_increase: float = Field(ge=0, le=1)
 
 
 class SubsetEvidence(Frozen):
@@ -337,8 +368,32 @@ class FittedCurve(Frozen):
     parts: dict[str, tuple[float, ...]]
 
 
+class ReferenceFit(Frozen):
+    """Where the best explanation put the reference of an isotope, against what the reference compounds allow.
+
+    Attributes
+    ----------
+    sigma_ppm
+        Shielding at which offsets are given, the mean of the matched sites, ppm.
+    prior_covariance
+        Covariance of (offset at that shielding, slope) as the reference has it; units (ppm^2, ppm; ppm, 1).
+    mean, covariance
+        The same two after the fit: mean change (ppm, 1) and covariance.
+    """
+
+    isotope: str
+    sigma_ppm: float
+    prior_covariance: tuple[tuple[float, float], tuple[float, float]]
+    mean: tuple[float, float]
+    covariance: tuple[tuple[float, float], tuple[float, float]]
+
+
 class Assignment(Frozen):
-    """The verdict on a sample, with the numbers behind it."""
+    """The verdict on a sample, or on several matched together, with the numbers behind it.
+
+    ``populations`` are those of the first sample; with several, ``samples`` has those of each, and ``changes`` compares
+    each with the one before it and the last with the first.
+    """
 
     verdict: Verdict
     statement: str
@@ -350,6 +405,9 @@ class Assignment(Frozen):
     unexplained: tuple[Unexplained, ...]
     curves: tuple[FittedCurve, ...] = ()
     offsets_ppm: dict[str, float] = Field(default_factory=dict)
+    reference_fits: tuple[ReferenceFit, ...] = ()
+    samples: tuple[SamplePopulations, ...] = ()
+    changes: tuple[PopulationChange, ...] = ()
     fit_probability: float = Field(ge=0, le=1)
     warnings: tuple[str, ...] = ()
 
@@ -378,6 +436,27 @@ class ExperimentGain(Frozen):
     entropy_bits: float = Field(ge=0)
 
 
+class CalculationGain(Frozen):
+    """What a further DFT calculation is expected to say about which explanation is true.
+
+    ``kind`` is ``protocol`` (the sites of a listed candidate again, with smaller errors) or ``sites`` (those of a
+    candidate that has none yet). ``site_error_factor`` is the error of the new shifts over the present ones, and
+    ``basis`` where that number comes from. ``gain_bits`` and ``entropy_bits`` as for ``ExperimentGain``;
+    ``cpu_hours`` is an estimate, None where nothing is known.
+    """
+
+    name: str
+    kind: Literal["protocol", "sites"]
+    candidate_name: str
+    protocol: str
+    n_sites: int = Field(ge=1)
+    site_error_factor: float = Field(gt=0)
+    basis: str = ""
+    gain_bits: float
+    entropy_bits: float = Field(ge=0)
+    cpu_hours: float | None = Field(default=None, ge=0)
+
+
 class Relaxation(Frozen):
     """A relaxed candidate with how it got there.
 
@@ -398,7 +477,9 @@ class StudyResult(Frozen):
     """All that a study produced; the report is drawn from this alone.
 
     ``tensors`` maps the id of a relaxed candidate to its sites. ``provenance`` holds versions,
-    protocols and hashes. ``failures`` names every job that failed and why.
+    protocols and hashes. ``failures`` names every job that failed and why. ``candidates`` came with their tensors and
+    were relaxed elsewhere. ``sensitivities``, ``experiments`` and
+    ``calculations`` say what the verdict hangs on and what would sharpen it most, best first.
     """
 
     name: str
@@ -410,3 +491,7 @@ class StudyResult(Frozen):
     assignment: Assignment | None
     provenance: dict[str, str]
     failures: tuple[str, ...] = ()
+    candidates: tuple[Candidate, ...] = ()
+    sensitivities: tuple[Sensitivity, ...] = ()
+    experiments: tuple[ExperimentGain, ...] = ()
+    calculations: tuple[CalculationGain, ...] = ()

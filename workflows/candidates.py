@@ -46,7 +46,7 @@ def load_inputs(study: StudyFile) -> Inputs:
     for isotope in study.nmr.isotopes:
         nucleus_of(isotope)
         check_target(element_of(isotope))
-    measurements = tuple(_read_measurement(m) for m in study.measured)
+    measurements = read_measurements(study.measured)
     for measured in measurements:
         if measured.isotope not in study.nmr.isotopes:
             raise StudyContentError(
@@ -69,8 +69,16 @@ def load_inputs(study: StudyFile) -> Inputs:
     return Inputs(measurements=measurements, references=references, notes=tuple(notes))
 
 
+def read_measurements(measured: Iterable[MeasuredSettings]) -> tuple[Measurement, ...]:
+    """Measurements from whichever files they are in, with the names and samples they are given."""
+    found = []
+    for settings in measured:
+        measurement = _read_measurement(settings)
+        found.append(measurement.model_copy(update={"sample": settings.sample}) if settings.sample else measurement)
+    return tuple(found)
+
+
 def _read_measurement(m: MeasuredSettings) -> Measurement:
-    """One measurement of a study, from whichever file it is in."""
     from ..analysis.measurements import read_peaks
     from ..analysis.spectra_io import read_spectrum
 
@@ -81,6 +89,7 @@ def _read_measurement(m: MeasuredSettings) -> Measurement:
             m.field_tesla,
             mas_rate_hz=m.mas_rate_hz or 0.0,
             experiment=m.experiment or Experiment.ONE_PULSE,
+            name=m.label,
         )
     return read_spectrum(
         m.path,
@@ -88,6 +97,7 @@ def _read_measurement(m: MeasuredSettings) -> Measurement:
         m.field_tesla,
         mas_rate_hz=m.mas_rate_hz,
         experiment=m.experiment,
+        name=m.label,
         reference_mhz=m.reference_mhz,
         row=m.row,
         part=m.part,

@@ -67,6 +67,9 @@ def run(
     study: StudyArgument,
     folder: FolderOption = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Move an earlier run aside and start over.")] = False,
+    adaptive: Annotated[
+        bool, typer.Option("--adaptive", help="Compute only what the verdict needs, as run.adaptive does.")
+    ] = False,
     debug: DebugOption = False,
 ) -> None:
     """Run a study from its file to its report; goes on where an earlier run of it stopped."""
@@ -76,6 +79,8 @@ def run(
     from .study_run import check_fits, go_on, move_aside, run_folder, start
 
     settings = load_study(study)
+    if adaptive:
+        settings = settings.model_copy(update={"run": settings.run.model_copy(update={"adaptive": True})})
     place = run_folder(settings, study, folder)
     if fresh and (aside := move_aside(place)) is not None:
         _say(f"the earlier run is now in {aside}")
@@ -84,7 +89,7 @@ def run(
         _say(f"going on with the run in {place.path}")
     else:
         start(place, settings, study, say=_say)
-    _finish(go_on(place, settings, Progress(_console(), settings.study)))
+    _finish(go_on(place, settings, Progress(_console(), settings.study), say=_say))
 
 
 @app.command()
@@ -92,6 +97,7 @@ def resume(
     study: StudyArgument,
     folder: FolderOption = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run failed jobs once more.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Also compute what an adaptive run left out.")] = False,
     debug: DebugOption = False,
 ) -> None:
     """Go on with a run that was stopped or killed; finished jobs are not repeated."""
@@ -103,7 +109,8 @@ def resume(
     settings = load_study(study)
     place = run_folder(settings, study, folder)
     check_fits(place, settings)
-    _finish(go_on(place, settings, Progress(_console(), settings.study), retry_failed=retry_failed))
+    progress = Progress(_console(), settings.study)
+    _finish(go_on(place, settings, progress, retry_failed=retry_failed, complete=everything, say=_say))
 
 
 @app.command()
@@ -291,6 +298,64 @@ def reference(
         _say(f"references  {write_references(made, out)}")
     if picture is not None:
         _say(f"picture     {draw_reference(made[0], picture)}")
+
+
+@app.command()
+def match(
+    spectra: Annotated[list[Path], typer.Argument(help="Spectra, peak lists (CSV), manifests.", metavar="SPECTRA...")],
+    *,
+    library: Annotated[
+        list[Path],
+        typer.Option("--library", help="Folder of .magres, OUTCAR or JSON files, or of a finished study; repeatable."),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder of the report.")] = Path("match-report"),
+    isotope: Annotated[str | None, typer.Option(help="Nucleus, where the files do not state it.")] = None,
+    field_tesla: Annotated[float | None, typer.Option(help="Magnetic field in tesla.")] = None,
+    mas_rate_hz: Annotated[float | None, typer.Option(help="Spinning rate in Hz, 0 for static.")] = None,
+    experiment: Annotated[str | None, typer.Option(help="one-pulse, echo, cp or trapdor.")] = None,
+    reference_mhz: Annotated[float | None, typer.Option(help="Frequency of 0 ppm, for axes in Hz or points.")] = None,
+    row: Annotated[int | None, typer.Option(help="Row of a ser file or a stack, from 0.")] = None,
+    references: Annotated[
+        Path | None, typer.Option(help="References of your own, from 'surfshift reference --out'.")
+    ] = None,
+    always: Annotated[list[str] | None, typer.Option("--always", help="Candidate known to be present.")] = None,
+    max_members: Annotated[int | None, typer.Option(min=1, help="Most candidates in one explanation.")] = None,
+    oxidation_states: Annotated[
+        list[str] | None, typer.Option(help="Charges where they cannot be found: Al=3,O=-2.", metavar="LIST")
+    ] = None,
+    protocol: Annotated[str, typer.Option(help="Name of the protocol of the library's files.")] = "as in file",
+    quick: Annotated[bool, typer.Option("--quick", help="Leave out sensitivities and next steps.")] = False,
+    name: Annotated[str, typer.Option(help="Title of the report.")] = "match",
+    debug: DebugOption = False,
+) -> None:
+    """Weigh candidates with computed tensors against measured spectra and peak lists; no study is needed."""
+    del debug
+    from .cli_match import finish_match, run_match
+
+    options = {
+        "isotope": isotope,
+        "field_tesla": field_tesla,
+        "mas_rate_hz": mas_rate_hz,
+        "experiment": experiment,
+        "reference_mhz": reference_mhz,
+        "row": row,
+    }
+    result, page = run_match(
+        spectra,
+        library,
+        out,
+        options=options,
+        references=references,
+        always=always or (),
+        oxidation=oxidation_states or (),
+        protocol=protocol,
+        max_members=max_members,
+        is_quick=quick,
+        name=name,
+        say=_say,
+    )
+    if not finish_match(result, page, _say):
+        raise typer.Exit(EXIT_FAILED_JOBS)
 
 
 def main() -> None:

@@ -13,12 +13,15 @@ from ..structures.errors import SurfshiftError
 from .candidates import Inputs, always_present_ids
 from .jobs import wanted_sites
 from .queue.records import JobStatus, Snapshot
+from .study import element_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from ..analysis.matching import MatchSettings
     from ..analysis.vocabulary import Assignment, PredictedSite
     from ..structures.vocabulary import Candidate
+    from .adaptive import Decision
     from .queue.folder import RunFolder
     from .study import StudyFile
 
@@ -85,30 +88,103 @@ def collect(run: RunFolder, study: StudyFile, inputs: Inputs, snapshot: Snapshot
     if snapshot.is_active:
         n_left = len(snapshot.jobs) - snapshot.count(JobStatus.DONE) - snapshot.count(JobStatus.FAILED)
         failures.append(f"{n_left} jobs have not run yet; go on with 'surfshift resume'")
+    decision = _decision(run, study, inputs, snapshot)
+    protocol = study.nmr.protocol if decision is None else decision.protocol
     by_candidate: dict[str, tuple[SiteTensors, ...]] = {}
     complete: list[Candidate] = []
     for relaxation in relaxations:
         candidate = relaxation.candidate
-        own = {t.atom_indices[0]: t for t in tensors if t.structure_id == candidate.structure.content_id}
+        own = {t.atom_indices[0]: t for t in tensors if _is_of(t, candidate, protocol)}
         by_candidate[candidate.id] = tuple(own[atom] for atom in sorted(own))
-        missing = [o for o in wanted_sites(candidate, study.nmr) if o.atom_indices[0] not in own]
+        if decision is not None and candidate.id in decision.ruled_out:
+            continue
+        nmr = study.nmr if decision is None else study.nmr.model_copy(update={"isotopes": decision.complete})
+        missing = [o for o in wanted_sites(candidate, nmr) if o.atom_indices[0] not in own]
         if missing:
             named = ", ".join(f"{orbit.element}{orbit.atom_indices[0]}" for orbit in missing)
             failures.append(f"{candidate.name}: left out of the matching, its tensors of {named} are missing")
         else:
             complete.append(candidate)
+    if decision is not None:
+        inputs = _adapted(study, inputs, decision)
     sites = _predicted(relaxations, by_candidate, inputs)
-    return StudyResult(
+    assignment = _matched(study, inputs, complete, sites, failures, decision=decision)
+    result = StudyResult(
         name=study.study,
         relaxations=relaxations,
         tensors=by_candidate,
         references=tuple(inputs.references.values()),
         sites=sites,
         measurements=inputs.measurements,
-        assignment=_matched(study, inputs, complete, sites, failures),
+        assignment=assignment,
         provenance=provenance(run, study, tensors, inputs),
         failures=tuple(failures),
     )
+    return _advised(study, result, complete, decision)
+
+
+def _is_of(tensors: SiteTensors, candidate: Candidate, protocol: str) -> bool:
+    return tensors.structure_id == candidate.structure.content_id and tensors.method.protocol == protocol
+
+
+def _decision(run: RunFolder, study: StudyFile, inputs: Inputs, snapshot: Snapshot) -> Decision | None:
+    """What an adaptive run decided; None for a run that computes everything."""
+    from .stages import decision_of, is_adaptive
+
+    return decision_of(run, study, inputs, snapshot)[0] if run.is_submitted and is_adaptive(run) else None
+
+
+def _adapted(study: StudyFile, inputs: Inputs, decision: Decision) -> Inputs:
+    """Inputs with the measurements and references that an adaptive run ended with, and its history as notes."""
+    from .stages import references_for
+
+    references = dict(references_for(study, inputs)(decision.protocol))
+    return Inputs(
+        measurements=tuple(m for m in inputs.measurements if m.isotope in decision.complete),
+        references=references,
+        notes=(*inputs.notes, *decision.notes, *decision.ruled_out.values()),
+    )
+
+
+def _settings(study: StudyFile, complete: list[Candidate], decision: Decision | None) -> MatchSettings:
+    settings = study.matching.model_copy(update={"always_present": always_present_ids(study, complete)})
+    if decision is None:
+        return settings
+    from .adaptive import scaled_none_prior
+
+    n_all = len(decision.alive) + len(decision.ruled_out)
+    return settings.model_copy(
+        update={"none_prior": scaled_none_prior(settings.none_prior, n_all, len(decision.alive))}
+    )
+
+
+def _advised(
+    study: StudyFile, result: StudyResult, complete: list[Candidate], decision: Decision | None
+) -> StudyResult:
+    """The result with what the verdict hangs on and what to do next; as it is where that fails."""
+    if result.assignment is None:
+        return result
+    from ..analysis.advice import advise
+
+    chosen = {candidate.id for candidate in complete}
+    missing = {
+        r.candidate.id: (r.candidate.name, _site_counts(r.candidate, study))
+        for r in result.relaxations
+        if r.candidate.id not in chosen and (decision is None or r.candidate.id not in decision.ruled_out)
+    }
+    try:
+        return advise(result, _settings(study, complete, decision), missing=missing)
+    except SurfshiftError as error:
+        return result.model_copy(update={"failures": (*result.failures, f"sensitivity and next steps: {error}")})
+
+
+def _site_counts(candidate: Candidate, study: StudyFile) -> dict[str, tuple[int, ...]]:
+    """Multiplicities of the sites of every isotope."""
+    orbits = wanted_sites(candidate, study.nmr)
+    return {
+        isotope: tuple(len(orbit.atom_indices) for orbit in orbits if orbit.element == element_of(isotope))
+        for isotope in study.nmr.isotopes
+    }
 
 
 def _predicted(
@@ -131,6 +207,8 @@ def _matched(
     complete: list[Candidate],
     sites: tuple[PredictedSite, ...],
     failures: list[str],
+    *,
+    decision: Decision | None,
 ) -> Assignment | None:
     if not inputs.measurements or not complete:
         return None
@@ -138,8 +216,11 @@ def _matched(
 
     predicted = {candidate.id: [s for s in sites if s.candidate_id == candidate.id] for candidate in complete}
     try:
-        settings = study.matching.model_copy(update={"always_present": always_present_ids(study, complete)})
-        return match(predicted, inputs.measurements, inputs.references, settings)
+        found = match(predicted, inputs.measurements, inputs.references, _settings(study, complete, decision))
+        if decision is None:
+            return found
+        told = [note for note in decision.notes if note.startswith("settled")]
+        return found.model_copy(update={"warnings": (*found.warnings, *told, *decision.ruled_out.values())})
     except SurfshiftError as error:
         failures.append(f"matching: {error}")
         return None

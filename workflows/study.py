@@ -75,9 +75,13 @@ class NmrSettings(Frozen):
 class MeasuredSettings(Frozen):
     """One measured peak list (CSV) or spectrum (Bruker folder, JCAMP-DX, CSDM, ssNake JSON, text) and how it was taken.
 
-    Of a spectrum, isotope, field, spinning rate and experiment may be left out where its file states them.
+    Of a spectrum, isotope, field, spinning rate and experiment may be left out where its file states them. ``sample``
+    names the sample (before, after) where the study holds several, which then share candidates and site errors;
+    ``name`` is what the report calls the measurement, the file's name without it.
     """
 
+    sample: str = Field(default="", max_length=80)
+    name: str = Field(default="", max_length=80)
     peaks: StudyPath = None
     spectrum: StudyPath = None
     isotope: Isotope | None = None
@@ -105,6 +109,11 @@ class MeasuredSettings(Frozen):
         return self
 
     @property
+    def label(self) -> str:
+        """Name of the measurement; empty to leave it to the file."""
+        return self.name or (f"{self.sample}: {self.path.stem}" if self.sample else "")
+
+    @property
     def path(self) -> Path:
         """The file, whichever kind it is."""
         path = self.peaks or self.spectrum
@@ -113,8 +122,13 @@ class MeasuredSettings(Frozen):
 
 
 class RunSettings(Frozen):
-    """How much of this machine a run may use."""
+    """How much of this machine a run may use, and whether it stops early.
 
+    With ``adaptive`` the cheapest tensors are computed for all candidates and the others only for those that the
+    measurements have not ruled out by then.
+    """
+
+    adaptive: bool = False
     parallel_jobs: int = Field(default=2, ge=1, le=256)
     memory_gb: float = Field(default=8.0, gt=0.5)
 

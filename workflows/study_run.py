@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from .adaptive import first_settings
 from .candidates import check_candidates, load_inputs
 from .collect import collect, start_state, write_results
 from .files import write_atomically
@@ -73,7 +74,7 @@ def move_aside(run: RunFolder) -> Path | None:
 
 def start(run: RunFolder, study: StudyFile, study_path: Path, *, say: Callable[[str], None]) -> None:
     """Check everything, then put the jobs of a study into the queue of an empty run folder."""
-    load_inputs(study)
+    inputs = load_inputs(study)
     proposed = propose(study)
     candidates = proposed.candidates
     check_candidates(study, candidates)
@@ -82,28 +83,50 @@ def start(run: RunFolder, study: StudyFile, study_path: Path, *, say: Callable[[
         say(f"not built: {line}")
     for name, twin in proposed.duplicates:
         say(f"same structure, dropped: {name} = {twin}")
-    nmr = SiteMaker(settings=study.nmr, max_memory_mb=study.run.memory_per_job_mb)
+    settings = first_settings(study, inputs.measurements, candidates) if study.run.adaptive else study.nmr
+    nmr = SiteMaker(settings=settings, max_memory_mb=study.run.memory_per_job_mb)
     maker = CandidateMaker(relax_maker=RelaxMaker(settings=study.relax), site_maker=nmr)
     flow = StudyMaker(name=study.study, candidate_maker=maker).make(candidates)
     with run.only_runner():
         run.write_project(parallel_jobs=study.run.parallel_jobs)
         write_atomically(run.path / "study.yaml", study_path.read_text(encoding="utf-8"))
-        run.submit(flow, start_state(study, study_path))
+        adaptive = {"adaptive": True} if study.run.adaptive else {}
+        run.submit(flow, start_state(study, study_path) | adaptive)
 
 
-def go_on(run: RunFolder, study: StudyFile, progress: Progress, *, retry_failed: bool = False) -> Outcome:
-    """Run what is left of a submitted study and report."""
+def go_on(
+    run: RunFolder,
+    study: StudyFile,
+    progress: Progress,
+    *,
+    retry_failed: bool = False,
+    complete: bool = False,
+    say: Callable[[str], None] = lambda _: None,
+) -> Outcome:
+    """Run what is left of a submitted study and report.
+
+    An adaptive run goes on stage by stage; with ``complete`` everything that it left out is computed too.
+    """
     from .queue.runner import run_jobs
+    from .stages import add_jobs, next_jobs, set_adaptive, was_adaptive
 
     inputs = load_inputs(study)
-    with progress:
-        last = run_jobs(
-            run,
-            parallel_jobs=study.run.parallel_jobs,
-            on_change=progress.update,
-            on_repair=progress.repaired,
-            retry_failed=retry_failed,
-        )
+    if complete and was_adaptive(run):
+        set_adaptive(run, is_adaptive=False)
+    while True:
+        with progress:
+            last = run_jobs(
+                run,
+                parallel_jobs=study.run.parallel_jobs,
+                on_change=progress.update,
+                on_repair=progress.repaired,
+                retry_failed=retry_failed,
+            )
+        retry_failed = False
+        jobs = next_jobs(run, study, inputs, last, say=say)
+        if not jobs:
+            break
+        add_jobs(run, jobs)
     result = collect(run, study, inputs, last)
     return Outcome(result=result, report=write_results(run, result), snapshot=last)
 

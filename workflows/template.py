@@ -61,6 +61,7 @@ nmr:
 #     field_tesla: 9.4
 #     mas_rate_hz: 12500
 #     experiment: one-pulse      # or echo, cp, trapdor
+#     sample: before             # only with several samples, which then share candidates
 #   - spectrum: spectrum_27Al.txt  # or a Bruker folder, .jdx, .csdf; what the file states may be left out
 #     isotope: 27Al
 #     field_tesla: 9.4
@@ -70,6 +71,7 @@ matching:
   always_present: [bulk]         # candidates that are known to be in the sample
 
 run:
+  adaptive: false                # true: only the tensors that the verdict needs
   parallel_jobs: 2
   memory_gb: 8
 

@@ -361,7 +361,7 @@ class JointModel:
         log_evidence = -state.objective
         log_evidence += 0.5 * float(np.linalg.slogdet(self.precision)[1] - np.linalg.slogdet(normal)[1])
         misfit = 0.5 * sum(float(r @ r) for r in state.residuals)
-        spread = np.sqrt(np.diagonal(np.linalg.inv(self.reduced(jacobians, normal, state))))
+        spread = np.asarray(np.linalg.inv(self.reduced(jacobians, normal, state)), dtype=float)
         spectra = self._spectra(parameters, state, normal, spread)
         return JointFit(log_evidence, state.objective, misfit, form, spectra)
 
@@ -395,7 +395,8 @@ class JointModel:
             probabilities.append(float(chi2.sf(float(deviation @ prior @ deviation), effective)))
             result[isotope] = SpectrumFit(
                 latent=parameters[where].copy(),
-                latent_sd=spread[where].copy(),
+                latent_sd=np.sqrt(np.diagonal(spread))[where],
+                offset_covariance=spread[where, where][:2, :2].copy(),
                 broadenings=tuple(
                     (math.exp(g), math.exp(lo)) for g, lo in (parameters[self.widths[k]] for k in chosen)
                 ),

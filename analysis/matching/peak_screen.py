@@ -52,6 +52,7 @@ class PeakScreen:
                 self.problem.lists[isotope],
                 self.problem.settings,
                 rivals=self.rivals[isotope] if beside_unknown else None,
+                may_be_absent=self.problem.n_samples > 1,
             )
         return total
 

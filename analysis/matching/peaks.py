@@ -147,13 +147,16 @@ def fit_peaks(
     settings: MatchSettings,
     *,
     rivals: Sequence[Rival] | None = None,
+    may_be_absent: bool = False,
 ) -> PeakFit:
     """Fit the peak lists of one isotope with the sites of one subset.
 
     ``rivals``, one per list, is the hypothesis that something not in the list is present beside the subset: it gives
     any number of lines of its own. Without it, a peak that no site gave is an impurity's, at ``unexplained_rate``.
+    With ``may_be_absent`` the lists are of several samples, and a candidate that gives no peak of a list is as likely
+    to be absent from that sample as to be present and not seen.
     """
-    beam = _Beam(table, np.arange(len(table))[None], np.ones((1, len(table)), dtype=bool), settings)
+    beam = _Beam(table, np.arange(len(table))[None], np.ones((1, len(table)), dtype=bool), settings, may_be_absent)
     for index, peak_list in enumerate(lists):
         beam.take(peak_list, rivals[index] if rivals is not None else None)
     return beam.result()
@@ -166,6 +169,7 @@ def peak_evidences(
     settings: MatchSettings,
     *,
     rivals: Sequence[Rival] | None = None,
+    may_be_absent: bool = False,
 ) -> NDArray[np.float64]:
     """Log evidence (g,) of many subsets, each given by the rows of ``table`` that it holds; as ``fit_peaks``."""
     if not lists:
@@ -177,7 +181,7 @@ def peak_evidences(
         columns, present = np.zeros((len(part), width), dtype=np.int64), np.zeros((len(part), width), dtype=bool)
         for g, rows in enumerate(part):
             columns[g, : len(rows)], present[g, : len(rows)] = rows, True
-        beam = _Beam(table, columns, present, settings)
+        beam = _Beam(table, columns, present, settings, may_be_absent)
         for index, peak_list in enumerate(lists):
             beam.take(peak_list, rivals[index] if rivals is not None else None)
         found.append(np.logaddexp.reduce(beam.log_weight, axis=1))
@@ -192,7 +196,12 @@ class _Beam:
     """
 
     def __init__(
-        self, table: SiteTable, columns: NDArray[np.int64], present: NDArray[np.bool_], settings: MatchSettings
+        self,
+        table: SiteTable,
+        columns: NDArray[np.int64],
+        present: NDArray[np.bool_],
+        settings: MatchSettings,
+        may_be_absent: bool,
     ) -> None:
         groups, n = columns.shape
         self.table, self.settings, self.columns, self.present = table, settings, columns, present
@@ -211,6 +220,7 @@ class _Beam:
             errors,
         )
         self.pending: _Pending | None = None
+        self.may_be_absent = may_be_absent
         # in the list at hand: which assignment each grew from, which sites it has used, how many peaks it gave away
         self.root = np.zeros((groups, 1), dtype=np.int64)
         self.used = ~present[:, None, :]
@@ -251,7 +261,7 @@ class _Beam:
             self._extend(everything, (square, step, shrink), threshold[:, j], int(observed.width[j]))
         if n_sites:
             hidden = self._hiding(observed, near, self.root)
-            penalty = np.where(self.used, 0.0, np.log1p(-listed[:, None, :] * (1.0 - hidden))).sum(axis=-1)
+            penalty = self._missed(np.where(self.used, 0.0, np.log1p(-listed[:, None, :] * (1.0 - hidden))))
             self.log_weight = self.log_weight + penalty
             self.discrepancy = self.discrepancy - 2.0 * penalty
             self.missable.append(np.stack([1.0 - listed[0], -2.0 * np.log1p(-listed[0])], axis=1))
@@ -344,6 +354,19 @@ class _Beam:
         share = np.exp(np.minimum(0.5 * (kernel[:, None] - log_det - square), 0.0))
         result: NDArray[np.float64] = 1.0 - np.prod(1.0 - share, axis=2)
         return result
+
+    def _missed(self, penalties: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Log probability (g, b) that the sites without a peak do not show, from that of each, (g, b, n)."""
+        if not self.may_be_absent:
+            return np.asarray(penalties.sum(axis=-1))
+        total = np.zeros(penalties.shape[:2])
+        owners = self.table.member[self.columns]
+        for member in np.unique(owners):
+            mine = ((owners == member) & self.present)[:, None, :]
+            own = np.where(mine, penalties, 0.0).sum(axis=-1)
+            is_silent = ~(self.used & mine).any(axis=-1) & mine.any(axis=-1)
+            total += np.where(is_silent, np.logaddexp(own, 0.0) - math.log(2.0), own)
+        return total
 
     def _count(self, parent: NDArray[np.int64], step: NDArray[np.float64], width: int) -> None:
         """Add a peak's discrepancy and keep the worst peak of each assignment."""

@@ -121,8 +121,9 @@ class Problem:
             n: [m for m in self.measurements if isinstance(m, Spectrum) and m.isotope == n] for n in self.isotopes
         }
         self.grids = {m.name: grid_of(m, settings) for m in self.measurements if isinstance(m, Spectrum)}
-        self.n_samples = 1
-        self.sample_of = {m.name: 0 for m in self.measurements}
+        self.samples = tuple(dict.fromkeys(m.sample for m in self.measurements))
+        self.n_samples = len(self.samples)
+        self.sample_of = {m.name: self.samples.index(m.sample) for m in self.measurements}
         self.tasks = self._tasks()
         self.always = tuple(i for i, key in enumerate(self.ids) if key in settings.always_present)
         self.others = tuple(i for i in range(len(self.ids)) if i not in self.always)
@@ -143,7 +144,7 @@ class Problem:
         unknown = sorted(set(self.settings.always_present) - set(self.ids))
         if unknown:
             raise MatchError(f"always_present names {', '.join(unknown)}, which is no candidate id; known: {self.ids}")
-        methods = {reference.method.key for reference in self.references.values()}
+        methods = {reference.method.family for reference in self.references.values()}
         if len(methods) > 1:
             raise MixedMethodsError(
                 f"the references come from {len(methods)} methods ({'; '.join(sorted(methods))}); use one method"
@@ -165,6 +166,11 @@ class Problem:
                 f"{', '.join(sorted({m.isotope for m in measurements}))}, "
                 f"predicted {', '.join(sorted(predicted)) or 'nothing'}, "
                 f"references for {', '.join(sorted(self.references)) or 'nothing'}"
+            )
+        nameless = [m.name for m in self.measurements if not m.sample]
+        if 0 < len(nameless) < len(self.measurements):
+            raise MatchError(
+                f"{', '.join(nameless)} names no sample, other measurements do; name the sample of each, or of none"
             )
         names = [m.name for m in self.measurements]
         if len(set(names)) != len(names):
@@ -203,7 +209,7 @@ class Problem:
         for isotope in self.isotopes:
             table = self.table(isotope, members)
             tables[isotope], shares[isotope] = table, self.shares(table, members)
-            found = fit_peaks(table, self.lists[isotope], self.settings)
+            found = fit_peaks(table, self.lists[isotope], self.settings, may_be_absent=self.n_samples > 1)
             log_evidence += found.log_evidence
             peaks[isotope] = found
             priors[isotope] = (found.mean, found.covariance)

@@ -52,6 +52,8 @@ class SpectrumFit(NamedTuple):
         Offsets, site errors, CQ errors and logarithms of relative widths at the optimum, (2 + 3n,).
     latent_sd
         Posterior standard deviations of the latents, (2 + 3n,).
+    offset_covariance
+        Posterior covariance of the first two latents, the offsets, (2, 2).
     broadenings
         Gaussian and Lorentzian full widths at half maximum per spectrum, ppm.
     amplitudes
@@ -64,6 +66,7 @@ class SpectrumFit(NamedTuple):
 
     latent: NDArray[np.float64]
     latent_sd: NDArray[np.float64]
+    offset_covariance: NDArray[np.float64]
     broadenings: tuple[tuple[float, float], ...]
     amplitudes: tuple[NDArray[np.float64], ...]
     baselines: tuple[NDArray[np.float64], ...]

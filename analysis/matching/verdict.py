@@ -12,12 +12,14 @@ from ..vocabulary import (
     FittedCurve,
     PeakList,
     Population,
+    SamplePopulations,
     SubsetEvidence,
     Unexplained,
     Verdict,
 )
 from .peaks import UNASSIGNED
 from .populations import weighted_quantile
+from .samples import changes_of, reference_fits, spectral_attributions
 from .sites import second_order_shifts
 from .spectra import curve_parts
 
@@ -40,12 +42,16 @@ def assignment_of(problem: Problem, weighed: list[Weighed]) -> Assignment:
     verdict, members, probability, statement = _verdict(problem, weighed, best.fit)
     attributions, background = _attributions(problem, weighed)
     curves, leftover = _curves(problem, best.fit)
+    populations = _populations(problem, weighed)
+    attributions += spectral_attributions(
+        problem, best.fit, {p.candidate_name: p.probability_present for p in populations}
+    )
     return Assignment(
         verdict=verdict,
         statement=statement,
         members=members,
         probability=min(1.0, probability),
-        populations=_populations(problem, weighed),
+        populations=populations,
         subsets=tuple(
             SubsetEvidence(
                 candidate_names=_names(problem, item.fit) if item.fit is not None else (),
@@ -59,6 +65,13 @@ def assignment_of(problem: Problem, weighed: list[Weighed]) -> Assignment:
         unexplained=background + leftover,
         curves=curves,
         offsets_ppm=_offsets(best.fit),
+        reference_fits=reference_fits(problem, best.fit),
+        samples=tuple(
+            SamplePopulations(sample=name, populations=_populations(problem, weighed, index))
+            for index, name in enumerate(problem.samples)
+            if problem.n_samples > 1
+        ),
+        changes=changes_of(problem, weighed),
         fit_probability=problem.fit_probability(best.fit),
         warnings=tuple(problem.warnings),
     )
@@ -176,8 +189,8 @@ def _worst_list(problem: Problem, fit: SubsetFit) -> tuple[str, float]:
     return worst, share
 
 
-def _populations(problem: Problem, weighed: list[Weighed]) -> tuple[Population, ...]:
-    """Posterior populations over all explanations made of candidates, with central 90 % intervals."""
+def _populations(problem: Problem, weighed: list[Weighed], sample: int = 0) -> tuple[Population, ...]:
+    """Posterior populations of a sample over all explanations made of candidates, with central 90 % intervals."""
     kept = [(item.fit, item.probability) for item in weighed if item.fit is not None and item.probability > 0]
     total = sum(probability for _, probability in kept)
     if total <= 0:
@@ -195,8 +208,9 @@ def _populations(problem: Problem, weighed: list[Weighed]) -> tuple[Population, 
             elif index in fit.members and fit.populations is not None:
                 column = fit.members.index(index)
                 present += probability
-                values.append(fit.populations.samples[:, column])
-                weights.append(share * fit.populations.weights)
+                found = fit.by_sample[sample]
+                values.append(found.samples[:, column])
+                weights.append(share * found.weights)
             else:
                 values.append(np.zeros(1))
                 weights.append(np.array([share]))

@@ -46,9 +46,9 @@ LIGHT = Theme(text="#1a1c1e", faint="#c9ced3", band="#9aa3ab", paper="#ffffff")
 DARK = Theme(text="#e6e8ea", faint="#454b51", band="#7d868e", paper="#16191c")
 
 
-def plain(text: str) -> str:
+def plain(text: str, length: int = 40) -> str:
     """A user's text for matplotlib: dollar signs do not start a formula, long names are cut."""
-    return shorten(text).replace("$", r"\$")
+    return shorten(text, length).replace("$", r"\$")
 
 
 def isotope_math(isotope: str) -> str:
@@ -295,11 +295,12 @@ def reference_figure(line: ReferenceLine, theme: Theme = LIGHT) -> Figure:
         fit = rf"$\delta$ = {reference.intercept_ppm:.1f} {sign} {abs(reference.slope):.3f} $\sigma$"
         axes.plot(line.sigma_ppm, line.delta_ppm, color=theme.text, lw=0.9, label=fit)
         compounds = reference.compounds
-        axes.errorbar(
-            [c.sigma_iso_ppm for c in compounds], [c.delta_iso_ppm for c in compounds],
-            yerr=[c.delta_error_ppm for c in compounds], fmt="o", ms=4, lw=0.8, color="#3A93CC",
-            mec=theme.text, mew=0.5, ecolor=theme.text, label=f"compounds (RMSE {line.rmse_ppm:.1f} ppm)",
-        )  # fmt: skip
+        if compounds:
+            axes.errorbar(
+                [c.sigma_iso_ppm for c in compounds], [c.delta_iso_ppm for c in compounds],
+                yerr=[c.delta_error_ppm for c in compounds], fmt="o", ms=4, lw=0.8, color="#3A93CC",
+                mec=theme.text, mew=0.5, ecolor=theme.text, label=f"compounds (RMSE {line.rmse_ppm:.1f} ppm)",
+            )  # fmt: skip
         for number, compound in enumerate(compounds, start=1):
             point = (compound.sigma_iso_ppm, compound.delta_iso_ppm)
             axes.annotate(str(number), point, (4, 3), textcoords="offset points", fontsize=6.5)

@@ -10,7 +10,8 @@ from functools import partial
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from . import figures, interactive
+from . import answer_figures, figures, interactive
+from .paragraph import paragraph
 from .view import number_ranges, split_isotope
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
+    from ...structures.vocabulary import Candidate
     from ..vocabulary import Method, Relaxation, SiteTensors
     from .view import Look, View
 
@@ -139,7 +141,8 @@ def render_page(
         scripts.insert(0, get_plotlyjs().replace("</script", "<\\/script"))
     result, assignment = view.result, view.result.assignment
     candidates = [
-        _candidate(view, number, relaxation, images, names) for number, relaxation in enumerate(result.relaxations, 1)
+        _candidate(view, number, candidate, relaxation, images=images, names=names)
+        for number, (candidate, relaxation) in enumerate(view.candidates, 1)
     ]
     sections = [
         ("verdict", "Verdict"),
@@ -147,6 +150,8 @@ def render_page(
         ("lines", "Lines"),
         ("candidates", "Candidates"),
     ]
+    if result.sensitivities or result.experiments or result.calculations:
+        sections.insert(2, ("next", "What next"))
     sections += [
         ("sites", "Sites"),
         ("attribution", "Attribution"),
@@ -161,6 +166,9 @@ def render_page(
         policy=content_policy(scripts),
         style=_resource("style.css.jinja"),
         scripts=scripts,
+        paper=paragraph(result),
+        answers={key: _still(draw) for key, draw in answer_figures.answer_plots(view).items()},
+        wide=[r for r in result.references if r.is_wide],
         populations_figure=_still(partial(figures.populations_figure, view)) if view.populations else None,
         subsets=sorted(assignment.subsets, key=lambda s: -s.probability)[:SHOWN_SUBSETS] if assignment else (),
         charts=[
@@ -263,9 +271,14 @@ def page_picture(png: bytes, max_width: int) -> bytes:
 
 
 def _candidate(
-    view: View, number: int, relaxation: Relaxation, images: Mapping[str, bytes], names: Mapping[str, str]
+    view: View,
+    number: int,
+    candidate: Candidate,
+    relaxation: Relaxation | None,
+    *,
+    images: Mapping[str, bytes],
+    names: Mapping[str, str],
 ) -> dict[str, Any]:
-    candidate = relaxation.candidate
     properties = [
         ("Formula", f"{candidate.structure.formula.translate(SUBSCRIPTS)}, {len(candidate.structure)} atoms"),
         ("Made from", candidate.parent),
@@ -280,7 +293,29 @@ def _candidate(
             ("Dipole as built", f"{fixed(candidate.dipole_e_ang, 3)} e Å"),
             ("Undercoordinated", f"{candidate.n_undercoordinated} atoms per cell"),
         ]
-    properties.append(("Energy", f"{fixed(relaxation.energy_ev, 3)} eV per cell"))
+    if relaxation is not None:
+        properties += _relaxed(view, relaxation)
+    key = f"candidate:{candidate.name}"
+    # a picture 720 points wide takes about 45 kB; the size grows about linearly with the width
+    share = PICTURE_BUDGET_BYTES / len(view.candidates) / 45_000
+    picture = page_picture(images[key], max(260, int(720 * min(1.0, share))))
+    marks = view.marks(candidate)
+    return {
+        "anchor": f"candidate-{number}",
+        "name": candidate.name,
+        "id": candidate.id,
+        "formula": candidate.structure.formula,
+        "properties": properties,
+        "notes": candidate.notes,
+        "marked": list(dict.fromkeys(marks.values())),
+        "picture": _data_uri(picture, "image/png"),
+        "png": names[key],
+    }
+
+
+def _relaxed(view: View, relaxation: Relaxation) -> list[tuple[str, str]]:
+    candidate = relaxation.candidate
+    properties = [("Energy", f"{fixed(relaxation.energy_ev, 3)} eV per cell")]
     relative = view.relative_energies_ev.get(candidate.name)
     if relative is not None:
         properties.append(("Above the best", f"{relative:.3f} eV (slabs of the same composition and facet)"))
@@ -289,20 +324,7 @@ def _candidate(
     state = "converged" if relaxation.is_converged else "NOT converged"
     steps = f"{state} after {relaxation.n_steps} steps, largest force {relaxation.max_force_ev_per_ang:.3f} eV/Å"
     properties.append(("Relaxation", f"{steps} ({relaxation.model})"))
-    key = f"candidate:{candidate.name}"
-    # a picture 720 points wide takes about 45 kB; the size grows about linearly with the width
-    share = PICTURE_BUDGET_BYTES / len(view.result.relaxations) / 45_000
-    picture = page_picture(images[key], max(260, int(720 * min(1.0, share))))
-    return {
-        "anchor": f"candidate-{number}",
-        "name": candidate.name,
-        "id": candidate.id,
-        "formula": candidate.structure.formula,
-        "properties": properties,
-        "notes": candidate.notes,
-        "picture": _data_uri(picture, "image/png"),
-        "png": names[key],
-    }
+    return properties
 
 
 def _still(draw: Callable[[figures.Theme], Figure]) -> dict[str, str]:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...structures.vocabulary import Region
+from .answer_figures import draw_marks
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -122,11 +123,14 @@ def view_frames(lattice: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDAr
     return np.array([right, normal, -inward]), np.array([right, inward, normal])
 
 
-def candidate_figure(candidate: Candidate, *, marked: Collection[int] = ()) -> Figure:
+def candidate_figure(
+    candidate: Candidate, *, marked: Collection[int] = (), labels: Mapping[int, str] | None = None
+) -> Figure:
     """Side view (left) and top view (right) of a candidate, on one scale.
 
     Atoms of the surface have a blue edge, adsorbed ones an orange edge; atoms further away are paler. ``marked`` atoms,
-    such as undercoordinated ones, have a ring around them, in the top view only those of the upper half.
+    such as undercoordinated ones, have a ring around them, in the top view only those of the upper half. Atoms in
+    ``labels`` get a ring too, and the nearest of each label its text.
     """
     from matplotlib.figure import Figure
 
@@ -157,6 +161,8 @@ def candidate_figure(candidate: Candidate, *, marked: Collection[int] = ()) -> F
         middle = 0.5 * (heights.max() + heights.min())
         rings = {k for k in marked if name == "side" or heights[k] >= middle}
         _draw_scene(axes, candidate, scene, flat, rings)
+        if labels:
+            draw_marks(axes, flat, scene.atoms, dict(labels))
         figure.text(
             (left + span[0] / 2) / width, 1 - 0.6 / height, name, ha="center", va="center", fontsize=7, color=INK
         )

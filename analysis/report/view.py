@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from ..vocabulary import FittedCurve, Population, Relaxation
+    from ...structures.vocabulary import Candidate
+    from ..vocabulary import Assignment, FittedCurve, Population, Relaxation, SubsetEvidence
 
 PALETTE = ("#0072B2", "#D55E00", "#00936B", "#B5539A", "#AD7C00", "#3A93CC", "#8A63D2")
 OTHER_COLOUR = "#808080"
@@ -147,10 +148,46 @@ class View:
 
     result: StudyResult
 
+    @property
+    def assignment(self) -> Assignment:
+        """The assignment of a result that has one.
+
+        Raises
+        ------
+        ValueError
+            If it has none.
+        """
+        if self.result.assignment is None:
+            raise ValueError("this result has no assignment")
+        return self.result.assignment
+
+    @cached_property
+    def candidates(self) -> tuple[tuple[Candidate, Relaxation | None], ...]:
+        """Every candidate that has a structure, with its relaxation if it was relaxed in the study."""
+        relaxed = [(r.candidate, r) for r in self.result.relaxations]
+        return (*relaxed, *((candidate, None) for candidate in self.result.candidates))
+
+    @cached_property
+    def explanations(self) -> tuple[SubsetEvidence, ...]:
+        """Explanations that were tried, most probable first."""
+        if self.result.assignment is None:
+            return ()
+        return tuple(sorted(self.result.assignment.subsets, key=lambda s: (-s.probability, -s.log_evidence)))
+
+    def marks(self, candidate: Candidate) -> dict[int, str]:
+        """Atoms of a candidate to which a measured line was given with probability above 0.2, with the line's label."""
+        found: dict[int, tuple[float, str]] = {}
+        for a in self.result.assignment.attributions if self.result.assignment else ():
+            if a.candidate_name in {candidate.name, candidate.id} and a.probability > 0.2:
+                for atom in a.atom_indices:
+                    if a.probability > found.get(atom, (0.0, ""))[0]:
+                        found[atom] = (a.probability, a.peak_label or a.measurement)
+        return {atom: label for atom, (_, label) in found.items()}
+
     @cached_property
     def candidate_names(self) -> tuple[str, ...]:
         """Every candidate by name: the relaxed ones first, in the order of the study."""
-        names = [r.candidate.name for r in self.result.relaxations] + [s.candidate_name for s in self.result.sites]
+        names = [candidate.name for candidate, _ in self.candidates] + [s.candidate_name for s in self.result.sites]
         if self.result.assignment is not None:
             names += [p.candidate_name for p in self.result.assignment.populations]
         return tuple(name for name in dict.fromkeys(names) if name.lower() != "other")
@@ -169,7 +206,7 @@ class View:
 
     def name_of(self, name_or_id: str) -> str:
         """Name of a candidate given by name or by id."""
-        return {r.candidate.id: r.candidate.name for r in self.result.relaxations}.get(name_or_id, name_or_id)
+        return {candidate.id: candidate.name for candidate, _ in self.candidates}.get(name_or_id, name_or_id)
 
     @cached_property
     def isotopes(self) -> tuple[str, ...]:

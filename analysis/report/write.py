@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...structures.errors import SurfshiftError
-from . import figures, page
+from . import answer_figures, figures, page
+from .paragraph import paragraph
 from .pictures import candidate_figure
+from .tables import PREFIX as TABLE_PREFIX
+from .tables import tables
 from .view import View, slug
 
 if TYPE_CHECKING:
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 PAGE_NAME = "report.html"
 RESULT_NAME = "result.json"
 FIGURE_PREFIX = "report-"
+PARAGRAPH_NAME = "paragraph.txt"
 
 
 class ReportWriteError(SurfshiftError):
@@ -31,11 +35,12 @@ class ReportWriteError(SurfshiftError):
 
 
 def write_report(result: StudyResult, folder: Path) -> Path:
-    """Write ``report.html``, ``result.json`` and the figures ``report-*.png`` into a folder.
+    """Write ``report.html``, ``result.json``, figures ``report-*.png`` and tables ``table-*.csv`` into a folder.
 
-    The page needs no other file and no network. Everything is made before anything is written, each
-    file appears whole or not at all, and the page comes last. Figures of an earlier report that this one
-    does not have are removed, so files named ``report-*.png`` in the folder belong to the report.
+    With an assignment there is also ``paragraph.txt``, the numbers that a paper needs. The page needs no other file and
+    no network. Everything is made before anything is written, each file appears whole or not at all, and the page comes
+    last. Figures and tables of an earlier report that this one does not have are removed, so files named
+    ``report-*.png`` and ``table-*.csv`` in the folder belong to the report.
 
     Returns
     -------
@@ -54,8 +59,12 @@ def write_report(result: StudyResult, folder: Path) -> Path:
     images = {key: figures.png(plot) for key, plot in plots.items()}
     html = page.render_page(view, shown=shown, images=images, names=names, result_json=result_json)
     files = {names[key]: image for key, image in images.items()}
+    files |= tables(result)
+    if text := paragraph(result):
+        files[PARAGRAPH_NAME] = f"{text}\n".encode()
     write_files(folder, {**files, RESULT_NAME: result_json, PAGE_NAME: html.encode()})
-    for stale in set(folder.glob(f"{FIGURE_PREFIX}*.png")) - {folder / name for name in files}:
+    own = {*folder.glob(f"{FIGURE_PREFIX}*.png"), *folder.glob(f"{TABLE_PREFIX}*.csv")}
+    for stale in own - {folder / name for name in files}:
         with contextlib.suppress(OSError):
             stale.unlink()
     return folder / PAGE_NAME
@@ -100,6 +109,7 @@ def _plots(view: View, shown: list[page.Chart]) -> dict[str, Callable[[], Figure
     plots: dict[str, Callable[[], Figure]] = {}
     if view.populations:
         plots["populations"] = partial(figures.populations_figure, view)
+    plots |= answer_figures.answer_plots(view)
     drawn: list[Callable[[], Figure]] = [
         *(partial(figures.spectrum_figure, spectrum, curve, view) for spectrum, curve in view.spectra),
         *(partial(figures.lines_figure, chart) for chart in view.line_charts),
@@ -108,7 +118,8 @@ def _plots(view: View, shown: list[page.Chart]) -> dict[str, Callable[[], Figure
     plots |= {chart.slug: plot for chart, plot in zip(shown, drawn, strict=True)}
     plots |= {line.slug: partial(figures.reference_figure, line) for line in view.reference_lines}
     return plots | {
-        f"candidate:{r.candidate.name}": partial(candidate_figure, r.candidate) for r in view.result.relaxations
+        f"candidate:{candidate.name}": partial(candidate_figure, candidate, labels=view.marks(candidate))
+        for candidate, _ in view.candidates
     }
 
 

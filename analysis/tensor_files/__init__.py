@@ -1,6 +1,7 @@
 """Files of computed tensors, of CASTEP, VASP and Quantum ESPRESSO: read, checked, mapped to sites, and written."""
 
 from .castep import CastepRun, read_castep, read_castep_output
+from .errors import MissingTensorsError, TensorFileError
 from .magres import read_magres
 from .merging import merge
 from .ordering import AtomMap, match_atoms
@@ -15,8 +16,10 @@ __all__ = [
     "AtomMap",
     "CastepRun",
     "GipawRun",
+    "MissingTensorsError",
     "PeriodicTensors",
     "PwRun",
+    "TensorFileError",
     "candidate_of",
     "export_magres",
     "magres_text",

@@ -44,7 +44,7 @@ def test_help_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    for command in ("run", "resume", "status", "report", "init", "doctor", "spectrum", "reference"):
+    for command in ("run", "resume", "status", "report", "init", "doctor", "spectrum", "reference", "match"):
         assert command in done.stdout
 
 

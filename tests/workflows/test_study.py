@@ -220,3 +220,23 @@ def test_any_yaml_is_a_study_or_one_clear_error(tmp_path_factory: pytest.TempPat
 
 def test_dotted_places() -> None:
     assert dotted(("candidates", "surfaces", 0, "miller")) == "candidates.surfaces[0].miller"
+
+
+def test_measurements_of_several_samples_are_told_apart(tmp_path: Path) -> None:
+    from surfshift.workflows.candidates import load_inputs
+
+    for sample in ("before", "after"):
+        (tmp_path / sample).mkdir()
+        (tmp_path / sample / "al.csv").write_text("delta_iso_ppm,delta_error_ppm\n44,1\n", encoding="utf-8")
+    entry = "  - {{peaks: {0}/al.csv, isotope: 27Al, field_tesla: 9.4, sample: {0}}}\n"
+    study = load_study(study_file(tmp_path, SMALL + "measured:\n" + entry.format("before") + entry.format("after")))
+    read = load_inputs(study).measurements
+    assert [(m.name, m.sample) for m in read] == [("before: al", "before"), ("after: al", "after")]
+    alone = load_study(
+        study_file(tmp_path, SMALL + "measured:\n" + entry.format("before").replace(", sample: before", ""))
+    )
+    assert [(m.name, m.sample) for m in load_inputs(alone).measurements] == [("al", "")]
+    assert alone.job_hash == study.job_hash
+    adaptive = load_study(study_file(tmp_path, SMALL + "run: {adaptive: true}\n"))
+    assert adaptive.run.adaptive
+    assert adaptive.job_hash == study.job_hash

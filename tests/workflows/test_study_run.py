@@ -4,8 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from surfshift.analysis.vocabulary import StudyResult
+from surfshift.analysis.references import available_libraries
+from surfshift.analysis.vocabulary import Peak, PeakList, StudyResult
 from surfshift.structures.vocabulary import AtomicStructure, Candidate, Region, as_tensor3
+from surfshift.workflows.adaptive import first_settings
 from surfshift.workflows.candidates import Inputs, StudyContentError, always_present_ids, build_candidates
 from surfshift.workflows.collect import collect, start_state
 from surfshift.workflows.flows import CandidateMaker, RelaxMaker, SiteMaker, StudyMaker
@@ -14,6 +16,7 @@ from surfshift.workflows.queue.folder import RunFolder
 from surfshift.workflows.queue.records import JobStatus, snapshot
 from surfshift.workflows.queue.runner import run_jobs
 from surfshift.workflows.queue.store import close_clients
+from surfshift.workflows.stages import add_jobs, is_adaptive, next_jobs, set_adaptive
 from surfshift.workflows.study import MatchSettings, NmrSettings, RelaxSettings, StudyFile, load_study
 from surfshift.workflows.study_run import check_fits, move_aside, run_folder, start
 
@@ -94,6 +97,59 @@ def test_outputs_of_real_jobs_become_a_result(tmp_path: Path, study_path: Path) 
     assert result.provenance["note 1"] == "1H: tensors only"
     assert result.provenance["NMR method"].startswith("cluster/pbe/fast/")
     assert StudyResult.model_validate_json(result.model_dump_json()) == result
+    close_clients(run.queue)
+
+
+@pytest.mark.slow
+def test_an_adaptive_run_stops_goes_on_and_can_be_completed(tmp_path: Path) -> None:
+    """Two water molecules, one stretched by 8 %; only 1H is measured, so 17O is left out until asked for."""
+    near = water()
+    centre = np.array([4.5, 4.5, 4.5])
+    stretched = near.structure.moved_to(centre + 1.08 * (near.structure.cart_coords - centre))
+    far = near.model_copy(update={"name": "stretched", "structure": stretched})
+    study = StudyFile.model_validate(
+        {
+            "study": "waters",
+            "crystal": "AlPO4_berlinite",
+            "relax": {"model": "7net-0", "relax_bulk_positions": False, "max_steps": 1},
+            "nmr": {"isotopes": ["17O", "1H"]},
+            "run": {"adaptive": True, "parallel_jobs": 1},
+        }
+    )
+    study_path = tmp_path / "study.yaml"
+    study_path.write_text(STUDY, encoding="utf-8")
+    measured = PeakList(
+        name="1H", isotope="1H", field_tesla=9.4, peaks=(Peak(label="H", delta_iso_ppm=0.5, delta_error_ppm=0.3),)
+    )
+    library = next(lib for lib in available_libraries() if lib.method.protocol == "fast")
+    inputs = Inputs((measured,), {"1H": library.reference("1H")}, ())
+    run = RunFolder(tmp_path / "waters")
+    run.write_project(parallel_jobs=1)
+    settings = first_settings(study, inputs.measurements, [near, far])
+    assert settings.isotopes == ("1H",)
+    maker = CandidateMaker(
+        relax_maker=RelaxMaker(settings=study.relax), site_maker=SiteMaker(settings=settings, max_memory_mb=1000)
+    )
+    flow = StudyMaker(name="waters", candidate_maker=maker).make([near, far])
+    run.submit(flow, start_state(study, study_path) | {"adaptive": True})
+    first = run_jobs(run, parallel_jobs=1)
+    assert sorted(job.name.split()[1] for job in first.jobs if job.name.startswith("nmr")) == ["1H", "1H"]
+    assert next_jobs(run, study, inputs, first, say=lambda _: None) == []
+    result = collect(run, study, inputs, first)
+    assert result.assignment is not None
+    assert result.failures == ()
+    assert {site.element for own in result.tensors.values() for site in own} == {"H"}
+    # everything that was left out, on request, and nothing twice
+    set_adaptive(run, is_adaptive=False)
+    assert not is_adaptive(run)
+    rest = next_jobs(run, study, inputs, first, say=lambda _: None)
+    assert sorted(job.name for job in rest) == ["nmr 17O stretched O0", "nmr 17O water O0"]
+    add_jobs(run, rest)
+    last = run_jobs(run, parallel_jobs=1)
+    assert last.count(JobStatus.DONE) == len(last.jobs)
+    assert next_jobs(run, study, inputs, last, say=lambda _: None) == []
+    whole = collect(run, study, inputs, last)
+    assert {site.element for own in whole.tensors.values() for site in own} == {"H", "O"}
     close_clients(run.queue)
 
 

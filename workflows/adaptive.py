@@ -1,0 +1,383 @@
+"""An adaptive run: cheap tensors for all candidates, the others only for those that the measurements leave alive.
+
+A run is a sequence of stages, one isotope with one protocol each, the isotope with most measured values per site
+first. After a stage the candidates still alive are weighed against the measurements of the isotopes that are
+complete; one whose probability of being present, alone, mixed, or beside something unlisted, is below
+``ALIVE_PROBABILITY`` gets no further tensors. From the second isotope on candidates come one by one, the most
+probable first, and a run ends as soon as the verdict is settled: when the tensors still missing, drawn again and
+again from what other candidates show, would leave it as it is in ``SETTLED_SHARE`` of the cases. With a better
+protocol than ``fast`` the study first goes through all isotopes with ``fast``; the better one is used only if it is
+expected to say something (``MIN_GAIN_BITS``). Everything is decided from the finished outputs, so a run that was
+killed decides the same when it goes on.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from .study import element_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from ..analysis.matching.search import Problem
+    from ..analysis.vocabulary import Measurement, PredictedSite, Reference, SiteTensors
+    from ..structures.symmetry import SiteOrbit
+    from ..structures.vocabulary import Candidate
+    from .candidates import Inputs
+    from .study import NmrSettings, StudyFile
+
+ALIVE_PROBABILITY = 0.02
+"""A candidate less probable to be present than this gets no further tensors."""
+
+MIN_GAIN_BITS = 0.02
+"""A better protocol that is expected to say less is not used."""
+
+SETTLED_SHARE = 0.95
+"""Share of simulated outcomes that must leave the verdict as it is before the rest is not computed."""
+
+SETTLED_DRAWS = 40
+
+SCREEN_PROTOCOL = "fast"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One isotope with one protocol."""
+
+    isotope: str
+    protocol: str
+
+
+@dataclass
+class Decision:
+    """What a run does next.
+
+    ``todo`` are the sites to compute in this stage, empty when the run is finished; ``alive`` the candidates that are
+    left; ``ruled_out`` says of each other one after which isotope it went and how probable it was; ``notes`` is the
+    history in words; ``complete`` are the isotopes that all living candidates have with ``protocol``, ``present`` how
+    probable each candidate was to be present when last weighed.
+    """
+
+    alive: tuple[Candidate, ...]
+    protocol: str
+    complete: tuple[str, ...] = ()
+    todo: tuple[tuple[Candidate, SiteOrbit], ...] = ()
+    stage: Stage | None = None
+    present: dict[str, float] = field(default_factory=dict)
+    ruled_out: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+def stages(study: StudyFile, measurements: Sequence[Measurement], n_sites: Mapping[str, int]) -> tuple[Stage, ...]:
+    """Stages of a study in their order: isotopes by measured values per site, best first, then the study's protocol.
+
+    Isotopes that were not measured say nothing on the verdict and are left out.
+
+    Parameters
+    ----------
+    study
+        The study.
+    measurements
+        What was measured.
+    n_sites
+        Number of sites of each isotope in all candidates.
+    """
+    values: dict[str, float] = {}
+    for m in measurements:
+        values[m.isotope] = values.get(m.isotope, 0.0) + _n_values(m)
+    measured = [isotope for isotope in study.nmr.isotopes if values.get(isotope)]
+    order = sorted(measured, key=lambda isotope: -values[isotope] / max(1, n_sites.get(isotope, 0)))
+    protocols = list(dict.fromkeys([SCREEN_PROTOCOL, study.nmr.protocol]))
+    return tuple(Stage(isotope, protocol) for protocol in protocols for isotope in order)
+
+
+def first_settings(
+    study: StudyFile, measurements: Sequence[Measurement], candidates: Sequence[Candidate]
+) -> NmrSettings:
+    """NMR settings of the first stage."""
+    found = stages(study, measurements, count_sites(study.nmr, candidates))
+    if not found:
+        return study.nmr
+    return study.nmr.model_copy(update={"isotopes": (found[0].isotope,), "protocol": found[0].protocol})
+
+
+def count_sites(nmr: NmrSettings, candidates: Sequence[Candidate]) -> dict[str, int]:
+    """Number of symmetry-distinct sites of each isotope in all candidates."""
+    from .jobs import wanted_sites
+
+    counts = dict.fromkeys(nmr.isotopes, 0)
+    for candidate in candidates:
+        for orbit in wanted_sites(candidate, nmr):
+            for isotope in nmr.isotopes:
+                counts[isotope] += orbit.element == element_of(isotope)
+    return counts
+
+
+def decide(
+    study: StudyFile,
+    inputs: Inputs,
+    candidates: Sequence[Candidate],
+    tensors: Sequence[SiteTensors],
+    references_of: Callable[[str], Mapping[str, Reference]],
+) -> Decision:
+    """The next stage, from everything that is finished.
+
+    Parameters
+    ----------
+    study, inputs
+        The study and its measurements.
+    candidates
+        All relaxed candidates.
+    tensors
+        All finished sites, of whichever protocol.
+    references_of
+        References of every measured isotope for a protocol, by its name.
+    """
+    if not inputs.measurements or not candidates:
+        return Decision(tuple(candidates), study.nmr.protocol)
+    plan = stages(study, inputs.measurements, count_sites(study.nmr, candidates))
+    decision = Decision(tuple(candidates), plan[0].protocol)
+    for number, stage in enumerate(plan):
+        if stage.protocol != decision.protocol:
+            if not _is_worth(study, inputs, decision, tensors, references_of(decision.protocol)):
+                return decision
+            decision.protocol, decision.complete = stage.protocol, ()
+        missing = _missing(study, stage, decision.alive, tensors)
+        if missing and not decision.complete:
+            decision.todo, decision.stage = missing, stage
+            return decision
+        if missing:
+            batch = _batch(decision, missing)
+            is_known = len({c.id for c, _ in missing}) < len(decision.alive)
+            rest = [s for s in plan[number:] if s.protocol == stage.protocol]
+            if is_known and _is_settled(study, inputs, decision, tensors, references_of(stage.protocol), rest=rest):
+                return decision
+            decision.todo, decision.stage = batch, stage
+            return decision
+        decision.complete = (*decision.complete, stage.isotope)
+        if number < len(plan) - 1:
+            _cull(study, inputs, decision, tensors, references_of(stage.protocol))
+    return decision
+
+
+def own_sites(candidate: Candidate, tensors: Sequence[SiteTensors], protocol: str) -> tuple[SiteTensors, ...]:
+    """Finished sites of a candidate with a protocol, by their first atom."""
+    own = {
+        t.atom_indices[0]: t
+        for t in tensors
+        if t.structure_id == candidate.structure.content_id and t.method.protocol == protocol
+    }
+    return tuple(own[atom] for atom in sorted(own))
+
+
+def scaled_none_prior(none_prior: float, n_all: int, n_alive: int) -> float:
+    """Prior of something unlisted such that its odds against any one living candidate stay what they were with all."""
+    odds = none_prior / (1.0 - none_prior) * n_all / max(1, n_alive)
+    return odds / (1.0 + odds)
+
+
+def _n_values(measurement: Measurement) -> float:
+    """Number of values of a peak list; a spectrum counts as four lines' worth."""
+    from ..analysis.vocabulary import PeakList
+
+    if not isinstance(measurement, PeakList):
+        return 8.0
+    names = ("delta_iso_ppm", "position_ppm", "cq_mhz", "eta_q")
+    return float(sum(getattr(peak, name) is not None for peak in measurement.peaks for name in names))
+
+
+def _missing(
+    study: StudyFile, stage: Stage, alive: Sequence[Candidate], tensors: Sequence[SiteTensors]
+) -> tuple[tuple[Candidate, SiteOrbit], ...]:
+    from .jobs import wanted_sites
+
+    nmr = study.nmr.model_copy(update={"isotopes": (stage.isotope,)})
+    missing = []
+    for candidate in alive:
+        known = {t.atom_indices[0] for t in own_sites(candidate, tensors, stage.protocol)}
+        missing += [(candidate, orbit) for orbit in wanted_sites(candidate, nmr) if orbit.atom_indices[0] not in known]
+    return tuple(missing)
+
+
+def _problem(
+    study: StudyFile,
+    inputs: Inputs,
+    decision: Decision,
+    tensors: Sequence[SiteTensors],
+    references: Mapping[str, Reference],
+) -> Problem:
+    """The match of the living candidates with the measurements of the complete isotopes."""
+    from ..analysis.matching.search import Problem as MatchProblem
+    from ..analysis.prediction import predict_sites
+    from .candidates import always_present_ids
+
+    n_all = len(decision.alive) + len(decision.ruled_out)
+    used = {isotope: references[isotope] for isotope in decision.complete if isotope in references}
+    predicted: dict[str, Sequence[PredictedSite]] = {
+        candidate.id: predict_sites(candidate, own_sites(candidate, tensors, decision.protocol), used, tuple(used))
+        for candidate in decision.alive
+    }
+    measured = [m for m in inputs.measurements if m.isotope in used]
+    settings = study.matching.model_copy(
+        update={
+            "always_present": always_present_ids(study, decision.alive),
+            "none_prior": scaled_none_prior(study.matching.none_prior, n_all, len(decision.alive)),
+        }
+    )
+    return MatchProblem(predicted, measured, used, settings)
+
+
+def _cull(
+    study: StudyFile,
+    inputs: Inputs,
+    decision: Decision,
+    tensors: Sequence[SiteTensors],
+    references: Mapping[str, Reference],
+) -> None:
+    """Take out the candidates that the measurements of the complete isotopes leave improbable."""
+    isotope = decision.complete[-1]
+    problem = _problem(study, inputs, decision, tensors, references)
+    present = dict.fromkeys(problem.ids, 0.0)
+    for item in problem.weigh():
+        if item.fit is not None:
+            for member in item.fit.members:
+                present[problem.ids[member]] += item.probability
+        else:
+            for member, chance in item.beside.items():
+                present[problem.ids[member]] += item.probability * chance
+    decision.present = present
+    always = {problem.ids[i] for i in problem.always}
+    kept = [c for c in decision.alive if c.id in always or present[c.id] >= ALIVE_PROBABILITY]
+    if not kept:
+        kept = list(decision.alive)
+    told = ", ".join(f"{c.name} {min(1.0, present[c.id]):.3f}" for c in decision.alive)
+    decision.notes.append(f"after {isotope} with {decision.protocol}, probability of being present: {told}")
+    for candidate in decision.alive:
+        if candidate not in kept:
+            decision.ruled_out[candidate.id] = (
+                f"{candidate.name} was ruled out after {isotope} with {decision.protocol} (probability of being "
+                f"present {present[candidate.id]:.3f}); its other tensors were not computed"
+            )
+    decision.alive = tuple(kept)
+
+
+def _batch(
+    decision: Decision, missing: Sequence[tuple[Candidate, SiteOrbit]]
+) -> tuple[tuple[Candidate, SiteOrbit], ...]:
+    """Sites of one candidate: the cheapest while none is known, which shows where lines lie; then the most probable."""
+    ids = list(dict.fromkeys(candidate.id for candidate, _ in missing))
+    if len(ids) == len(decision.alive):
+        chosen = min(ids, key=lambda key: sum(candidate.id == key for candidate, _ in missing))
+    else:
+        chosen = max(ids, key=lambda key: decision.present.get(key, 0.0))
+    return tuple(pair for pair in missing if pair[0].id == chosen)
+
+
+def _is_settled(
+    study: StudyFile,
+    inputs: Inputs,
+    decision: Decision,
+    tensors: Sequence[SiteTensors],
+    references: Mapping[str, Reference],
+    *,
+    rest: Sequence[Stage],
+) -> bool:
+    """Whether the tensors still missing would hardly change the verdict; never said where spectra are to come."""
+    import numpy as np
+
+    from ..analysis.matching.next_calculation import Plan, invented_sites
+    from ..analysis.matching.search import Problem as MatchProblem
+    from ..analysis.matching.verdict import assignment_of
+    from ..analysis.vocabulary import PeakList
+
+    isotopes = {stage.isotope for stage in rest}
+    if any(not isinstance(m, PeakList) for m in inputs.measurements if m.isotope in isotopes):
+        return False
+    now = _problem(study, inputs, decision, tensors, references)
+    found = assignment_of(now, now.weigh())
+    everything = Decision(decision.alive, decision.protocol, ruled_out=decision.ruled_out)
+    everything.complete = tuple(dict.fromkeys([*decision.complete, *isotopes]))
+    if any(
+        not any(own_sites_of(candidate, tensors, decision.protocol, isotope) for candidate in decision.alive)
+        for isotope in isotopes
+    ):
+        return False
+    whole = _problem(study, inputs, everything, tensors, references)
+    plans = []
+    for candidate in decision.alive:
+        counts = {
+            stage.isotope: tuple(len(orbit.atom_indices) for _, orbit in lacking)
+            for stage in rest
+            if (lacking := _missing(study, stage, [candidate], tensors))
+        }
+        plans.append(Plan(candidate.name, "", candidate.id, candidate.name, 1.0, "", counts, None))
+    rng = np.random.default_rng(study.matching.seed)
+    same = 0
+    for draw in range(SETTLED_DRAWS):
+        drawn = {
+            p.candidate_id: invented_sites(whole, p, rng) if p.new_sites else whole.sites[p.candidate_id] for p in plans
+        }
+        problem = MatchProblem(drawn, whole.measurements, whole.references, whole.settings)
+        then = assignment_of(problem, problem.weigh())
+        same += then.verdict is found.verdict and set(then.members) == set(found.members)
+        if draw + 1 - same > (1.0 - SETTLED_SHARE) * SETTLED_DRAWS:
+            decision.notes.append(
+                f"{', '.join(sorted(isotopes))}: not settled, {draw + 1 - same} of {draw + 1} simulated outcomes "
+                f"change the verdict '{found.verdict.value}'"
+            )
+            return False
+    decision.notes.append(
+        f"settled: '{found.verdict.value}' stays in {same} of {SETTLED_DRAWS} simulated outcomes of the tensors of "
+        f"{', '.join(sorted(isotopes))} that were not computed; these measurements were left out of the verdict"
+    )
+    return True
+
+
+def own_sites_of(
+    candidate: Candidate, tensors: Sequence[SiteTensors], protocol: str, isotope: str
+) -> tuple[SiteTensors, ...]:
+    """Finished sites of one isotope of a candidate with a protocol."""
+    return tuple(t for t in own_sites(candidate, tensors, protocol) if t.element == element_of(isotope))
+
+
+def _is_worth(
+    study: StudyFile,
+    inputs: Inputs,
+    decision: Decision,
+    tensors: Sequence[SiteTensors],
+    references: Mapping[str, Reference],
+) -> bool:
+    """Whether a better protocol is expected to change what is believed of the living candidates."""
+    from ..analysis.advice import REFINED_ERROR_FACTOR
+    from ..analysis.matching.next_calculation import Plan, calculation_gains
+
+    problem = _problem(study, inputs, decision, tensors, references)
+    weighed = problem.weigh()
+    alive = {
+        tuple(sorted(problem.ids[i] for i in item.fit.members)): item.probability
+        for item in weighed
+        if item.fit is not None and item.probability >= 1e-3
+    }
+    none = math.fsum(item.probability for item in weighed if item.fit is None)
+    if not alive:
+        return False
+    plans = [
+        Plan(
+            name=candidate.name,
+            protocol=study.nmr.protocol,
+            candidate_id=candidate.id,
+            candidate_name=candidate.name,
+            site_error_factor=REFINED_ERROR_FACTOR,
+            basis="",
+            new_sites={},
+            cpu_hours=None,
+        )
+        for candidate in decision.alive
+    ]
+    gains = calculation_gains(problem, alive, none, plans, draws=32)
+    told = ", ".join(f"{gain.candidate_name} {gain.gain_bits:.2f}" for gain in gains)
+    decision.notes.append(f"expected to be learnt from {study.nmr.protocol}, bits: {told}")
+    return gains[0].gain_bits >= MIN_GAIN_BITS

@@ -1,0 +1,260 @@
+"""What ``surfshift match`` does: measured files and a library of candidates to a verdict, without any study."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+from ..analysis.vocabulary import Spectrum, StudyResult
+from ..structures.errors import SurfshiftError, nearest
+from .study import element_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from ..analysis.match_library import Library
+    from ..analysis.matching import MatchSettings
+    from ..analysis.vocabulary import Assignment, Measurement, Method, PredictedSite, Reference
+
+
+class MatchOptionError(SurfshiftError):
+    """Options of ``surfshift match`` that do not go together."""
+
+
+def run_match(
+    files: Sequence[Path],
+    libraries: Sequence[Path],
+    out: Path,
+    *,
+    options: Mapping[str, Any],
+    references: Path | None,
+    always: Sequence[str],
+    oxidation: Sequence[str],
+    protocol: str,
+    max_members: int | None,
+    is_quick: bool,
+    name: str,
+    say: Callable[[str], None],
+) -> tuple[StudyResult, Path]:
+    """Match measured files with a library and write the report; returns the result and the page.
+
+    Nothing is written before everything is computed.
+
+    Raises
+    ------
+    SurfshiftError
+        As the readers, references and the match.
+    """
+    from ..analysis.advice import advise
+    from ..analysis.match_library import check_one_method_each, read_library
+    from ..analysis.report import write_report
+    from .candidates import read_measurements
+    from .measured_files import gather
+
+    measured, settings = gather(files, options)
+    measurements = _named_apart(read_measurements(measured))
+    for m in measurements:
+        say(_measurement_line(m))
+    isotopes = tuple(dict.fromkeys(m.isotope for m in measurements))
+    library = read_library(
+        libraries,
+        {element_of(isotope) for isotope in isotopes},
+        oxidation_states=_oxidation_states(oxidation),
+        protocol=protocol,
+    )
+    check_one_method_each(library.entries, {element_of(isotope) for isotope in isotopes})
+    used, notes = _references(isotopes, library, references)
+    for note in notes:
+        say(f"note: {note}")
+    sites = _predict(library, used)
+    say(f"{len(library.entries)} candidates with {len(sites)} sites of {', '.join(used)}")
+    chosen = settings.model_copy(
+        update={
+            "always_present": _always(always or settings.always_present, library),
+            "max_members": max_members or settings.max_members,
+        }
+    )
+    predicted = {e.candidate.id: [s for s in sites if s.candidate_id == e.candidate.id] for e in library.entries}
+    assignment = _match(predicted, measurements, used, chosen)
+    result = StudyResult(
+        name=name,
+        relaxations=library.relaxations,
+        candidates=tuple(
+            e.candidate for e in library.entries if e.candidate.id not in {r.candidate.id for r in library.relaxations}
+        ),
+        tensors={e.candidate.id: e.tensors for e in library.entries},
+        references=tuple(used.values()),
+        sites=sites,
+        measurements=measurements,
+        assignment=assignment,
+        provenance=_provenance(files, libraries, references, notes, library),
+        failures=library.left_out,
+    )
+    if not is_quick:
+        result = advise(result, chosen, say=say)
+    return result, write_report(result, out)
+
+
+def _match(
+    predicted: Mapping[str, Sequence[PredictedSite]],
+    measurements: Sequence[Measurement],
+    references: Mapping[str, Reference],
+    settings: MatchSettings,
+) -> Assignment:
+    from ..analysis.matching import match
+
+    found = match(predicted, measurements, references, settings)
+    n_values = sum(_n_values(m) for m in measurements)
+    largest = max((len(sites) for sites in predicted.values()), default=0)
+    if n_values < 2 * largest:
+        text = (
+            f"few data: {n_values} measured values against up to {largest} sites in one candidate, each with an "
+            "unknown shift error; the priors carry much of the answer"
+        )
+        found = found.model_copy(update={"warnings": (*found.warnings, text)})
+    return found
+
+
+def _n_values(measurement: Measurement) -> int:
+    """Number of measured values: of a spectrum its independent points, of a list its shifts, couplings and etas."""
+    if isinstance(measurement, Spectrum):
+        return round(len(measurement.axis_ppm) / measurement.noise_correlation_points)
+    fields = ("delta_iso_ppm", "position_ppm", "cq_mhz", "eta_q", "area")
+    return sum(getattr(peak, field) is not None for peak in measurement.peaks for field in fields)
+
+
+def _measurement_line(m: Measurement) -> str:
+    what = f"{len(m.axis_ppm)} points" if isinstance(m, Spectrum) else f"{len(m.peaks)} peaks"
+    rate = f"{m.mas_rate_hz:g} Hz" if m.mas_rate_hz else "static"
+    sample = f", sample {m.sample}" if m.sample else ""
+    notes = "".join(f"\n  note: {note}" for note in m.notes) if isinstance(m, Spectrum) else ""
+    return f"{m.name}: {m.isotope}, {m.field_tesla:.4g} T, {rate}, {m.experiment.value}, {what}{sample}{notes}"
+
+
+def _named_apart(measurements: Sequence[Measurement]) -> tuple[Measurement, ...]:
+    """Measurements with names that differ: a number follows where a name comes back."""
+    counts: dict[str, int] = {}
+    found = []
+    for m in measurements:
+        counts[m.name] = counts.get(m.name, 0) + 1
+        found.append(m if counts[m.name] == 1 else m.model_copy(update={"name": f"{m.name} ({counts[m.name]})"}))
+    return tuple(found)
+
+
+def _methods(library: Library, isotope: str) -> list[Method]:
+    element = element_of(isotope)
+    return [site.method for entry in library.entries for site in entry.tensors if site.element == element]
+
+
+def _references(
+    isotopes: Sequence[str], library: Library, own_file: Path | None
+) -> tuple[dict[str, Reference], list[str]]:
+    """Reference of every isotope: the user's, that of the study's result, a shipped one, or wide priors; and notes."""
+    from ..analysis.reference_fit import MixedMethodsError, wide_reference
+    from ..analysis.reference_table import read_references
+    from ..analysis.references import ReferenceMissingError, load_reference
+
+    own = read_references(own_file) if own_file is not None else {}
+    used: dict[str, Reference] = {}
+    notes: list[str] = []
+    for isotope in isotopes:
+        methods = _methods(library, isotope)
+        if not methods:
+            notes.append(f"{isotope} was measured, but no candidate holds {element_of(isotope)}; it is left out")
+            continue
+        method = methods[0]
+        if isotope in own:
+            if own[isotope].method.key != method.key:
+                raise MixedMethodsError(
+                    f"{own_file}: the {isotope} reference is for {own[isotope].method.key}, the library was computed "
+                    f"with {method.key}: shifts compare only within one method. Fit one with 'surfshift reference "
+                    f"TABLE.csv --isotope {isotope} --engine {method.engine} --functional {method.functional} "
+                    f"--protocol '{method.protocol}' --protocol-hash {method.protocol_hash} --out own.json'"
+                )
+            used[isotope] = own[isotope]
+            continue
+        shipped = [r for r in library.references if r.isotope == isotope and r.method.key == method.key]
+        fitted = [r for r in shipped if not r.is_wide]
+        if fitted:
+            used[isotope] = fitted[0]
+            continue
+        try:
+            used[isotope] = load_reference(isotope, method)
+        except ReferenceMissingError:
+            used[isotope] = wide_reference(isotope, method)
+            notes.append(used[isotope].note)
+    unused = sorted(set(own) - set(isotopes))
+    if unused:
+        notes.append(f"{own_file} also holds references of {', '.join(unused)}, which were not measured")
+    return used, notes
+
+
+def _predict(library: Library, references: Mapping[str, Reference]) -> tuple[PredictedSite, ...]:
+    from ..analysis.prediction import predict_sites
+
+    return tuple(
+        site
+        for entry in library.entries
+        for site in predict_sites(entry.candidate, entry.tensors, references, tuple(references))
+    )
+
+
+def _always(names: Sequence[str], library: Library) -> tuple[str, ...]:
+    by_name = {e.candidate.name: e.candidate.id for e in library.entries}
+    unknown = [name for name in names if name not in by_name]
+    if unknown:
+        raise MatchOptionError(f"--always names {unknown[0]!r}, which is no candidate; {nearest(unknown[0], by_name)}")
+    return tuple(dict.fromkeys(by_name[name] for name in names))
+
+
+def _oxidation_states(given: Sequence[str]) -> dict[str, float] | None:
+    """Charges by element from texts such as ``Al=3``."""
+    states: dict[str, float] = {}
+    for text in (part for item in given for part in item.split(",") if part.strip()):
+        element, _, charge = text.partition("=")
+        try:
+            states[element.strip()] = float(charge)
+        except ValueError as error:
+            raise MatchOptionError(
+                f"--oxidation-states holds {text!r}; write ELEMENT=CHARGE, e.g. Al=3,O=-2"
+            ) from error
+    return states or None
+
+
+def _provenance(
+    files: Sequence[Path],
+    libraries: Sequence[Path],
+    references: Path | None,
+    notes: Sequence[str],
+    library: Library,
+) -> dict[str, str]:
+    from .collect import versions
+
+    entries = {f"version of {package}": value for package, value in versions().items()}
+    for file in files:
+        if file.is_file():
+            entries[f"measured file {file.name}, SHA-256"] = hashlib.sha256(file.read_bytes()).hexdigest()
+    for number, path in enumerate(libraries, start=1):
+        entries[f"library {number}"] = path.name
+    if references is not None:
+        entries["references"] = f"{references.name}, SHA-256 {hashlib.sha256(references.read_bytes()).hexdigest()}"
+    for number, note in enumerate([*notes, *library.notes], start=1):
+        entries[f"note {number}"] = note
+    return entries
+
+
+def finish_match(result: StudyResult, page: Path, say: Callable[[str], None]) -> bool:
+    """Print the answer; whether every candidate took part."""
+    from ..analysis.report.paragraph import paragraph
+
+    assignment = result.assignment
+    if assignment is not None:
+        say(f"\n{assignment.verdict.value}: {assignment.statement}")
+        say(f"\n{paragraph(result)}")
+        for warning in assignment.warnings:
+            say(f"warning: {warning}")
+    say(f"\nreport: {page}")
+    for failure in result.failures:
+        say(f"problem: {failure}")
+    return not result.failures
