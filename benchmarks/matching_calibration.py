@@ -33,6 +33,9 @@ FAR = 1.5
 with 1 the predictions of the two would scatter about each other as two computations of one structure do (twice the
 variance of one, sqrt(2) = 1.4)."""
 
+SETTINGS = MatchSettings(max_members=4, size_ratio=1.0)
+"""One to four candidates are drawn equally often, and that is told to the match; everything else is as by default."""
+
 
 def outcome(assignment: Assignment, truth: set[str]) -> str:
     """One word for a verdict against the truth."""
@@ -46,16 +49,20 @@ def outcome(assignment: Assignment, truth: set[str]) -> str:
 def record(sample: samples.Sample, *, with_magnetstein: bool) -> dict[str, Any]:
     """Match one sample and say how it went."""
     start = time.process_time()
-    answer = match(sample.library, sample.lists, samples.REFERENCES, MatchSettings(max_members=4))
+    answer = match(sample.library, sample.lists, samples.REFERENCES, SETTINGS)
     seconds = time.process_time() - start
     truth = set(sample.truth)
-    held, width, off = [], [], []
-    for population in answer.populations:
-        if population.candidate_name in truth:
-            true = sample.truth[population.candidate_name]
-            held.append(population.low <= true <= population.high)
-            width.append(population.high - population.low)
-            off.append(abs(population.mean - true))
+    populations = [
+        {
+            "name": p.candidate_name,
+            "true": sample.truth.get(p.candidate_name, 0.0),
+            "mean": p.mean,
+            "low": p.low,
+            "high": p.high,
+            "present": p.probability_present,
+        }
+        for p in answer.populations
+    ]
     away = 0.0
     if sample.missing is not None:
         rest = [sample.everything[name] for name in truth if name != sample.missing]
@@ -69,9 +76,9 @@ def record(sample: samples.Sample, *, with_magnetstein: bool) -> dict[str, Any]:
         "named": list(answer.members),
         "p_none": sum(s.probability for s in answer.subsets if not s.candidate_names),
         "fit_probability": answer.fit_probability,
-        "held": held,
-        "width": width,
-        "off": off,
+        "populations": populations,
+        "p_truth": sum(s.probability for s in answer.subsets if set(s.candidate_names) == truth),
+        "subsets": [[*s.candidate_names, s.probability] for s in answer.subsets[:12]],
         "seconds": seconds,
         "yardsticks": yardsticks.all_of(sample, with_magnetstein=with_magnetstein),
     }
@@ -133,11 +140,23 @@ def summarise(records: list[dict[str, Any]]) -> None:
         print(f"| {name} | {named:.1%} | {size:.1f} | {off} | 5 % (set so) | {found:.1%} |")
 
 
+def read(paths: list[Path]) -> list[dict[str, Any]]:
+    """Records of files; a line that was cut off is left out."""
+    records = []
+    for line in (line for path in paths for line in path.read_text(encoding="utf-8").splitlines()):
+        try:
+            records.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue
+    return records
+
+
 def main() -> None:
     """Run samples or summarise records."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--samples", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--first", type=int, default=0, help="number of the first sample; each has a seed of its own")
     parser.add_argument(
         "--dft-error", type=float, default=1.0, help="size of the true errors, in those that are assumed"
     )
@@ -148,13 +167,16 @@ def main() -> None:
     parser.add_argument("--summarise", type=Path, nargs="+", help="only print the tables of these records")
     given = parser.parse_args()
     if given.summarise:
-        summarise([json.loads(line) for path in given.summarise for line in path.read_text().splitlines()])
+        summarise(read(given.summarise))
         return
-    rng = np.random.default_rng(given.seed)
-    records = []
-    for _ in range(given.samples):
+    records = read([given.records]) if given.records and given.records.exists() else []
+    done = {(r["seed"], r["index"]) for r in records}
+    for index in range(given.first, given.first + given.samples):
+        if (given.seed, index) in done:
+            continue
+        rng = np.random.default_rng([given.seed, index])
         sample = samples.draw(rng, largest=given.largest, missing_share=given.missing_share, dft_error=given.dft_error)
-        found = record(sample, with_magnetstein=given.magnetstein)
+        found = {"seed": given.seed, "index": index, **record(sample, with_magnetstein=given.magnetstein)}
         records.append(found)
         if given.records:
             with given.records.open("a", encoding="utf-8") as stream:

@@ -11,11 +11,12 @@ import numpy as np
 from ...structures.errors import SurfshiftError
 from ..reference_fit import MixedMethodsError
 from ..vocabulary import PeakList, Spectrum
+from .areas import AreaData, area_data
 from .beside import Beside, beside_unknown
 from .joint import JointModel
 from .peak_screen import PeakScreen
 from .peaks import PeakFit, fit_peaks
-from .populations import AmplitudeForm, AreaData, PopulationFit, area_data, fit_populations
+from .populations import AmplitudeForm, PopulationFit, fit_populations
 from .sites import SiteTable, site_table
 from .spectra import KernelStore, SpectrumFit, SpectrumTask, curve_parts, grid_of
 from .spectrum_screen import SpectrumScreen
