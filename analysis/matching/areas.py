@@ -28,22 +28,26 @@ if TYPE_CHECKING:
 
 _MAX_ASSIGNMENTS = 24
 _MIN_ASSIGNMENT = 0.003
-_MAX_WAYS = 96
+_MAX_WAYS = 40
 """Most ways of hiding lines that are kept for one list."""
 
 _MIN_OPTION = 0.005
+
+_SINGLE_PRECISION = 2e3
 
 
 class AreaData(NamedTuple):
     """Areas of those peaks of one list that sites gave, under all ways to give them.
 
     ``area`` and ``error`` (j,) are measured; ``expected`` (a, j, m) is the area per unit population of each
-    member, and ``weight`` (a,) the probability of each way; over all data of one list weights sum to 1.
+    member, ``spread`` (a, j, m) its variance from lines of which it is not known where they hide, and ``weight``
+    (a,) the probability of each way; over all data of one list weights sum to 1.
     """
 
     area: NDArray[np.float64]
     error: NDArray[np.float64]
     expected: NDArray[np.float64]
+    spread: NDArray[np.float64]
     weight: NDArray[np.float64]
 
 
@@ -81,13 +85,13 @@ def area_data(
     shown[way, site] = True
     closeness = _closeness(table, peak_list, fit, settings)
     listed = listing_probability(table, peak_list, settings)
-    root, weights, expected = _hide(table, shown, weights, expected, listed=listed, closeness=closeness, signal=signal)
+    ways = _hide(table, shown, _Ways.begin(weights, expected), listed=listed, closeness=closeness, signal=signal)
     used, code = np.unique(own & np.array([p.area is not None for p in peak_list.peaks]), axis=0, return_inverse=True)
-    kind, weights, expected = _distinct(code.ravel()[root].astype(np.int64), weights, expected)
-    total = float(weights.sum())
+    ways = ways._replace(root=code.ravel()[ways.root].astype(np.int64)).distinct()
+    total = float(ways.weight.sum())
     found = []
     for index, chosen in enumerate(used):
-        rows = np.flatnonzero(kind == index)
+        rows = np.flatnonzero(ways.root == index)
         if chosen.sum() < 2 or not len(rows):
             continue
         picked = [peak_list.peaks[j] for j in np.flatnonzero(chosen)]
@@ -95,65 +99,78 @@ def area_data(
             AreaData(
                 np.array([p.area or 0.0 for p in picked]),
                 np.array([p.area_error or 0.0 for p in picked]),
-                expected[rows][:, chosen],
-                weights[rows] / total,
+                ways.expected[rows][:, chosen],
+                ways.spread[rows][:, chosen],
+                ways.weight[rows] / total,
             )
         )
     return tuple(found)
 
 
+class _Ways(NamedTuple):
+    """Ways (b,) to give peaks and to hide lines: the assignment each starts from, weight, areas (b, j, m), variance."""
+
+    root: NDArray[np.int64]
+    weight: NDArray[np.float64]
+    expected: NDArray[np.float64]
+    spread: NDArray[np.float64]
+
+    @classmethod
+    def begin(cls, weight: NDArray[np.float64], expected: NDArray[np.float64]) -> _Ways:
+        """One way per assignment, nothing hidden yet."""
+        return cls(np.arange(len(weight), dtype=np.int64), weight, expected, np.zeros_like(expected))
+
+    def distinct(self) -> _Ways:
+        """Ways of one root that expect the same areas taken together, and the likeliest of all."""
+        flat = np.concatenate([self.expected, self.spread], axis=2).reshape(len(self.root), -1)
+        # equal rows have equal projections; unequal ones do not, for numbers without a simple relation
+        projected = flat @ np.sqrt(np.arange(2.0, flat.shape[1] + 2.0))
+        key = np.round(projected / max(float(projected.max()), 1e-300), 9) + 2.0 * self.root
+        _, first, inverse = np.unique(key, return_index=True, return_inverse=True)
+        merged = np.asarray(np.bincount(inverse.ravel(), self.weight), dtype=np.float64)
+        keep = np.argsort(-merged, kind="stable")[:_MAX_WAYS]
+        keep = keep[merged[keep] > 1e-4 * merged[keep[0]]]
+        chosen = first[keep]
+        return _Ways(self.root[chosen], merged[keep], self.expected[chosen], self.spread[chosen])
+
+
 def _hide(
     table: SiteTable,
     shown: NDArray[np.bool_],
-    weights: NDArray[np.float64],
-    expected: NDArray[np.float64],
+    ways: _Ways,
     *,
     listed: NDArray[np.float64],
     closeness: NDArray[np.float64],
     signal: NDArray[np.float64],
-) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
-    """Let every site without a peak of its own (not ``shown``, (a, n)) hide or be missed, in the likeliest ways.
+) -> _Ways:
+    """Let every site without a peak of its own (not ``shown``, (a, n)) hide under a peak or be missed.
 
-    Returns the assignment (b,) each way starts from, its weight (b,) and its expected areas (b, j, m).
+    Of the sites whose place matters most all places are tried, as long as the ways are not too many; the others
+    enter by the mean and the variance of what they add to each peak.
     """
-    root = np.arange(len(weights), dtype=np.int64)
-    for site in range(len(table)):
-        if shown[:, site].all() or not signal[site]:
+    hidden = listed * (1.0 - np.prod(1.0 - closeness, axis=0)) * closeness / np.maximum(closeness.sum(axis=0), 1e-300)
+    hidden = hidden / (hidden.sum(axis=0) + 1.0 - listed)
+    doubt = signal**2 * (hidden * (1.0 - hidden)).sum(axis=0)
+    for site in np.argsort(-doubt, kind="stable"):
+        free = ~shown[ways.root, site]
+        member = table.member[site]
+        options = np.flatnonzero(hidden[:, site] > _MIN_OPTION)
+        if not free.any() or not len(options):
             continue
-        near = closeness[:, site]
-        hidden = listed[site] * (1.0 - np.prod(1.0 - near)) * near / max(float(near.sum()), 1e-300)
-        missed = 1.0 - float(listed[site])
-        hidden, missed = hidden / (hidden.sum() + missed), missed / (hidden.sum() + missed)
-        options = np.flatnonzero(hidden > _MIN_OPTION)
-        if not len(options):
+        if len(free) + free.sum() * len(options) > _MAX_WAYS:
+            mean = signal[site] * hidden[:, site]
+            ways.expected[free, :, member] += mean
+            ways.spread[free, :, member] += signal[site] * mean * (1.0 - hidden[:, site])
             continue
-        free = ~shown[root, site]
-        roots, values, shapes = [root], [np.where(free, weights * missed, weights)], [expected]
+        missed = 1.0 - float(hidden[options, site].sum())
+        parts = [ways._replace(weight=np.where(free, ways.weight * missed, ways.weight))]
         for peak in options:
-            added = expected[free]
-            added[:, peak, table.member[site]] += signal[site]
-            roots.append(root[free])
-            values.append(weights[free] * hidden[peak])
-            shapes.append(added)
-        root, weights, expected = np.concatenate(roots), np.concatenate(values), np.concatenate(shapes)
-        root, weights, expected = _distinct(root, weights, expected)
-    return root, weights, expected
-
-
-def _distinct(
-    root: NDArray[np.int64], weights: NDArray[np.float64], expected: NDArray[np.float64]
-) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
-    """Ways of one root that expect the same areas taken together, and the likeliest of all."""
-    flat = expected.reshape(len(expected), -1)
-    # equal rows have equal projections; unequal ones do not, for numbers without a simple relation
-    projected = flat @ np.sqrt(np.arange(2.0, flat.shape[1] + 2.0))
-    key = np.round(projected / max(float(projected.max()), 1e-300), 9) + 2.0 * root
-    _, first, inverse = np.unique(key, return_index=True, return_inverse=True)
-    merged = np.asarray(np.bincount(inverse.ravel(), weights), dtype=np.float64)
-    root, expected = root[first], expected[first]
-    keep = np.argsort(-merged, kind="stable")[:_MAX_WAYS]
-    keep = keep[merged[keep] > 1e-4 * merged[keep[0]]]
-    return root[keep], merged[keep], expected[keep]
+            added = ways.expected[free]
+            added[:, peak, member] += signal[site]
+            weight = ways.weight[free] * hidden[peak, site]
+            parts.append(_Ways(ways.root[free], weight, added, ways.spread[free]))
+        ways = _Ways(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+    return ways
 
 
 def _closeness(table: SiteTable, peak_list: PeakList, fit: PeakFit, settings: MatchSettings) -> NDArray[np.float64]:
@@ -200,7 +217,7 @@ def area_log_likelihood(
 
     With a probability ``settings.area_outlier`` areas say nothing. Both densities have the scale-free prior of the
     total. For one way, with a = sum A E / V and b = sum E^2 / V over the peaks, integrating the gain leaves
-    exp(a^2 / 2 b) sqrt(b) / a; a is linear in the populations and b is quadratic, so peaks need no loop.
+    exp(a^2 / 2 b) sqrt(b) / a.
     """
     parts = [_one_set(populations, data, settings) for data in alternatives]
     missing = 1.0 - sum(float(data.weight.sum()) for data in alternatives)
@@ -215,21 +232,37 @@ def area_log_likelihood(
 
 
 def _one_set(populations: NDArray[np.float64], data: AreaData, settings: MatchSettings) -> NDArray[np.float64]:
-    variance = data.error**2 + (settings.area_error_fraction * data.area) ** 2
-    variance = np.maximum(variance, (1e-6 * float(data.area.max())) ** 2)
     count, n_members = len(data.area), data.expected.shape[2]
-    used = populations[:, :n_members]
-    along = np.einsum("ajm,j->ma", data.expected, data.area / variance)
-    first, second = np.triu_indices(n_members)
-    square = np.einsum("ajm,ajn,j->mna", data.expected, data.expected, 1.0 / variance)[first, second]
-    square = np.where(first == second, 1.0, 2.0)[:, None] * square
-    a = np.maximum(used @ along, 1e-150)
-    b = np.maximum((used[:, first] * used[:, second]) @ square, 1e-290)
-    limit = float((data.area**2 / variance).sum())
-    constant = count * math.log(float(data.area.sum())) - 0.5 * float(np.log(variance).sum())
-    constant -= 0.5 * (count - 1) * math.log(2.0 * math.pi) + math.lgamma(count)
-    # a^2 / b cannot exceed its limit, so that nothing overflows
-    ratio = a / np.sqrt(b)
-    density = (np.exp(0.5 * (ratio**2 - limit)) / ratio) @ data.weight
-    result: NDArray[np.float64] = constant + np.log(density + 1e-300)
+    scale = float(data.area.sum())
+    area = data.area / scale
+    variance = (data.error / scale) ** 2 + (settings.area_error_fraction * area) ** 2
+    variance = np.maximum(variance, 1e-10)
+    # single precision errs by 1e-3 in the logarithm at this limit
+    kind = np.float32 if float((area**2 / variance).sum()) < _SINGLE_PRECISION else np.float64
+    used = populations[:, :n_members].astype(kind)
+    squared = used**2
+    expected = np.moveaxis(data.expected, 0, 2).astype(kind)
+    spread = np.moveaxis(data.spread, 0, 2).astype(kind)
+    # gain squared for the variance: that of the sum
+    gain = np.maximum(used @ expected.sum(axis=0), 1e-9) ** -2
+    size = (len(used), len(data.weight))
+    a, b, c = np.zeros(size, kind), np.zeros(size, kind), np.zeros(size, kind)
+    volume = np.ones(size, kind)
+    for j in range(count):
+        predicted = used @ expected[j]
+        if spread[j].any():
+            more = (squared @ spread[j]) * gain * kind(1.0 / variance[j]) + kind(1.0)
+            volume *= more
+            inverse = kind(1.0 / variance[j]) / more
+        else:
+            inverse = np.full((1, 1), 1.0 / variance[j], kind)
+        along = predicted * inverse
+        a += along * kind(area[j])
+        b += along * predicted
+        c += inverse * kind(area[j] ** 2)
+    ratio = np.maximum(a, 1e-15) / np.sqrt(np.maximum(b, 1e-30))
+    # a^2 / b cannot exceed c, so that nothing overflows
+    density = (np.exp(kind(0.5) * (ratio * ratio - c)) / (ratio * np.sqrt(volume))) @ data.weight.astype(kind)
+    constant = -0.5 * float(np.log(variance).sum()) - 0.5 * (count - 1) * math.log(2.0 * math.pi) - math.lgamma(count)
+    result: NDArray[np.float64] = constant + np.log(density.astype(np.float64) + 1e-300)
     return result

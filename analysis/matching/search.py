@@ -41,11 +41,6 @@ _AREA_REACH = 8.0
 """Explanations whose lines fit worse than the best by more than this, in log evidence, are not saved by areas."""
 
 
-_SELECTION = 3.0
-"""Of many assignments of peaks to sites the best is judged, so that its nominal p is too high: over simulated samples
-with the truth in the list, a nominal p below x came in a share of about x^3 (benchmarks/matching_calibration.py)."""
-
-
 class MatchError(SurfshiftError):
     """Candidates, measurements and references that cannot be matched as given."""
 
@@ -457,6 +452,6 @@ def _fit_probability(peaks: Sequence[PeakFit], spectra: Sequence[SpectrumFit], s
             else 1.0
         )
         values.append(1.0 - (1.0 - single) ** n_peaks)
-        values = [min(1.0, 2.0 * min(values)) ** _SELECTION]
+        values = [min(1.0, 2.0 * min(values))]
     values += [probability for found in spectra for probability in found.probabilities]
     return min(1.0, min(values) * len(values)) if values else 1.0

@@ -82,7 +82,7 @@ class MatchSettings(Frozen):
     identified_probability: float = Field(default=0.95, gt=0.5, lt=1)
     none_probability: float = Field(default=0.25, gt=0, lt=1)
     group_probability: float = Field(default=0.97, gt=0.5, lt=1)
-    min_fit_probability: float = Field(default=0.01, gt=0, lt=0.5)
+    min_fit_probability: float = Field(default=0.03, gt=0, lt=0.5)
     missed_probability: float = Field(default=0.1, gt=0, lt=1)
     unexplained_rate: float = Field(default=0.03, gt=0, lt=1)
     stranger_share: float = Field(default=0.1, gt=0, lt=1)
@@ -102,7 +102,7 @@ class MatchSettings(Frozen):
     screened_subsets: int = Field(default=16, ge=1)
     beam_width: int = Field(default=24, ge=1)
     growth_width: int = Field(default=5, ge=1)
-    n_population_samples: int = Field(default=600, ge=200)
+    n_population_samples: int = Field(default=400, ge=200)
     seed: int = 0
 
     @model_validator(mode="after")
