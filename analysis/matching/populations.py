@@ -11,14 +11,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from .areas import area_log_likelihood
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from .areas import AreaData
+    from .areas import AreaData, Ways
     from .settings import MatchSettings
 
 
@@ -56,41 +54,49 @@ class PopulationFit(NamedTuple):
 
 def fit_populations(
     n_members: int,
-    areas: Sequence[Sequence[Sequence[AreaData]]],
+    areas: Sequence[Sequence[AreaData]],
     form: AmplitudeForm | None,
     settings: MatchSettings,
+    *,
+    is_rough: bool = False,
 ) -> tuple[PopulationFit, ...]:
     """Posterior of the populations of each sample by adaptive importance sampling with a fixed seed.
 
     ``areas`` holds the lists of area data of each sample. The gains are integrated out exactly for each
     draw of the populations. Draws come from Student distributions around the optimum, on the simplex, and from the flat
-    prior, and are weighted back. Log evidences are equal in all samples: that of all data together.
+    prior, and are weighted back. Log evidences are equal in all samples: that of all data together. ``is_rough`` takes
+    fewer draws, and all hidden lines by their means and variances.
     """
     n_samples = len(areas)
     n_groups = max(n_samples, 0 if form is None or not len(form.groups) else int(form.groups.max()) + 1)
     has_data = any(areas) or (form is not None and len(form.groups) > 0)
     if n_members <= 1 or not has_data:
         single = np.ones((1, n_groups, max(n_members, 1)))
-        value = float(_log_likelihood(single, areas, form, settings)[0]) if n_members else 0.0
+        ways = _ways(areas, single, settings)
+        value = float(_log_likelihood(single, areas, ways, form, settings)[0]) if n_members else 0.0
         if n_members <= 1:
             return tuple(PopulationFit(single[:, 0], np.ones(1), value) for _ in range(n_samples))
     rng = np.random.default_rng(settings.seed)
-    count = settings.n_population_samples * (n_members - 1)
+    count = (_ROUGH if is_rough else settings.n_population_samples) * (n_members - 1)
     flat = rng.dirichlet(np.ones(n_members), size=(count, n_groups))
     even = np.full(count, 1.0 / count)
     if not has_data:
         return tuple(PopulationFit(flat[:, g], even, 0.0) for g in range(n_samples))
     samples, log_proposal = flat, np.zeros(count)
     proposal = _start(n_members, n_groups, form)
-    log_weight = _log_likelihood(samples, areas, form, settings)
+    ways = [[data.start for data in lists] for lists in areas]
+    log_weight = _log_likelihood(samples, areas, ways, form, settings)
     weight = _normalised(log_weight)
     if proposal is None:
         proposal = _moments(samples, weight)
-    for _ in range(_ADAPTATIONS):
-        if 1.0 / float(weight @ weight) > 0.3 * count:
+    sought = _SEARCHES if any(areas) and not is_rough else 0
+    for index in range(1 if is_rough else _ADAPTATIONS + sought):
+        if index >= sought and 1.0 / float(weight @ weight) > 0.3 * count:
             break
+        if index < sought:
+            ways = _ways(areas, samples[rng.choice(count, _DRAWS, p=weight)], settings)
         samples, log_proposal = _draw(rng, count, n_members, n_groups, proposal)
-        log_weight = _log_likelihood(samples, areas, form, settings) - log_proposal
+        log_weight = _log_likelihood(samples, areas, ways, form, settings) - log_proposal
         weight = _normalised(log_weight)
         proposal = _moments(samples, weight)
     top = float(log_weight.max())
@@ -99,10 +105,23 @@ def fit_populations(
 
 
 _ADAPTATIONS = 4
+_SEARCHES, _DRAWS, _ROUGH = 2, 8, 100
+"""How often the ways in which lines hide are sought anew, at how many draws of the populations; and how many draws per
+candidate a rough fit takes."""
+
 _DOF = 4.0
 _FLAT_SHARE = 0.1
 _WIDE_SHARE = 0.25
 _WIDE = 3.0
+
+
+def _ways(
+    areas: Sequence[Sequence[AreaData]], samples: NDArray[np.float64], settings: MatchSettings
+) -> list[list[Ways]]:
+    """Ways in which lines hide in every list, given some draws (q, g, m) of the populations."""
+    return [
+        [data.ways(samples[:, group], settings.area_outlier) for data in lists] for group, lists in enumerate(areas)
+    ]
 
 
 def _normalised(log_weight: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -191,7 +210,8 @@ def _draw(
 
 def _log_likelihood(
     samples: NDArray[np.float64],
-    areas: Sequence[Sequence[Sequence[AreaData]]],
+    areas: Sequence[Sequence[AreaData]],
+    ways: Sequence[Sequence[Ways]],
     form: AmplitudeForm | None,
     settings: MatchSettings,
 ) -> NDArray[np.float64]:
@@ -201,8 +221,8 @@ def _log_likelihood(
     valid = samples[inside]
     value = np.zeros(len(valid))
     for group, lists in enumerate(areas):
-        for alternatives in lists:
-            value += area_log_likelihood(valid[:, group], alternatives, settings)
+        for data, chosen in zip(lists, ways[group], strict=True):
+            value += data.log_likelihood(valid[:, group], chosen, settings.area_outlier)
     if form is not None and len(form.groups):
         value += _amplitude_log_likelihood(valid, form)
     total[inside] = value
