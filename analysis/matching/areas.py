@@ -34,6 +34,9 @@ _MAX_WAYS = 24
 _MIN_OPTION, _MIN_DOUBT = 0.005, 0.01
 """Chances of hiding below the first, and lines whose place moves less of the area than the second, are let be."""
 
+_MIN_LEFT, _MAX_LEFT = 0.01, 12
+"""Probability of all ways that were not sought out from which they count, and most assignments for them."""
+
 _NEGLIGIBLE = 6.0
 """Ways less probable than the best by more than this, in their logarithm, are left out."""
 
@@ -82,6 +85,7 @@ class AreaData(NamedTuple):
         """The likeliest ways given some draws (q, m) of the populations.
 
         Sites are placed one after the other, those first whose place matters most, and the best ways kept each time.
+        All other ways together enter with no line placed, by the means and variances of what lines may add.
         """
         doubt = self.signal**2 * (self.hidden * (1.0 - self.hidden)).sum(axis=0)
         ways = self.start
@@ -112,7 +116,13 @@ class AreaData(NamedTuple):
                 ways = ways.at(np.sort(np.argsort(-score, kind="stable")[:_MAX_WAYS]))
         score = self._scores(populations, ways, outlier)
         ways = _distinct(ways.at(score > score.max() - _NEGLIGIBLE))
-        return ways._replace(spread=np.where(ways.spread < 1e-12, 0.0, ways.spread))
+        ways = ways._replace(spread=np.where(ways.spread < 1e-12, 0.0, ways.spread))
+        left = 1.0 - float(np.exp(ways.log_weight).sum())
+        if left < _MIN_LEFT:
+            return ways
+        rest = self.start.at(np.arange(len(self.start.log_weight))[:_MAX_LEFT])
+        rest = rest._replace(log_weight=rest.log_weight + math.log(left / float(np.exp(rest.log_weight).sum())))
+        return Ways(*(np.concatenate(part) for part in zip(ways, rest, strict=True)))
 
     def _scores(self, populations: NDArray[np.float64], ways: Ways, outlier: float) -> NDArray[np.float64]:
         """Log probability (a,) of ways, averaged over draws of the populations."""
@@ -128,14 +138,15 @@ class AreaData(NamedTuple):
         integrating the gain leaves exp(a^2 / 2 b) sqrt(b) / a.
         """
         kind = np.float32 if float((self.area**2 / self.variance).sum()) < _SINGLE_PRECISION else np.float64
-        population = populations[:, : ways.expected.shape[2]].astype(kind)
+        population: NDArray[np.floating] = populations[:, : ways.expected.shape[2]].astype(kind)
         squared = population**2
-        expected = np.moveaxis(ways.expected, 0, 2).astype(kind)
-        spread = np.moveaxis(np.maximum(ways.spread, 0.0), 0, 2).astype(kind)
+        expected: NDArray[np.floating] = np.moveaxis(ways.expected, 0, 2).astype(kind)
+        spread: NDArray[np.floating] = np.moveaxis(np.maximum(ways.spread, 0.0), 0, 2).astype(kind)
         used: NDArray[np.floating] = ways.used.T.astype(kind)
         # the square of the gain, for the variance, is that of the sum
-        whole = np.einsum("jma,ja->ma", expected, used)
-        gain = ((self.area.astype(kind) @ used) / np.maximum(population @ whole, kind(1e-6))) ** 2
+        whole: NDArray[np.floating] = (ways.expected * ways.used[:, :, None]).sum(axis=1).T.astype(kind)
+        total: NDArray[np.floating] = (ways.used @ self.area).astype(kind)
+        gain = (total / np.maximum(population @ whole, kind(1e-6))) ** 2
         size = (len(population), len(ways.log_weight))
         a, b, c = np.zeros(size, kind), np.zeros(size, kind), np.zeros(size, kind)
         volume = np.ones(size, kind)

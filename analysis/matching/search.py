@@ -40,7 +40,7 @@ _DOUBTFUL = 0.12
 _AREA_REACH = 8.0
 """Explanations whose lines fit worse than the best by more than this, in log evidence, are not saved by areas."""
 
-_REFINED, _REFINED_REACH = 10, 8.0
+_REFINED, _REFINED_REACH = 8, 6.0
 """Most explanations by peak lists whose populations are fitted with care, and how far they may be from the best."""
 
 
