@@ -110,7 +110,7 @@ def summarise(records: list[dict[str, Any]]) -> None:
     misses = [abs(p["mean"] - p["true"]) for r in listed for p in r["populations"] if p["true"] > 0]
     print(
         f"| surfshift | {np.mean([r['outcome'] in ('identified right', 'one of, with truth') for r in listed]):.1%} | "
-        f"{np.mean([len(r['named']) for r in calls]):.1f} | {np.mean([abs(p['mean'] - p['true']) for r in listed for p in r['populations'] if p['true'] > 0]):.3f} | "
+        f"{np.mean([len(r['named']) for r in calls]):.1f} | {np.mean(misses):.3f} | "
         f"{np.mean([r['outcome'] == 'none' for r in listed]):.1%} | "
         f"{np.mean([r['outcome'] == 'none' for r in far]) if far else float('nan'):.1%} |"
     )
