@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from .settings import MatchSettings
 
 
-_HOPELESS = 100.0
+_HOPELESS = 40.0
 """Fits of spectra that stay so much worse than the best so far, in units of log likelihood, are not refined."""
 
 _PRUNED = 4

@@ -99,7 +99,7 @@ class MatchSettings(Frozen):
     width_spread: float = Field(default=0.15, gt=0)
     max_spectrum_points: int = Field(default=384, ge=64)
     exhaustive_candidates: int = Field(default=12, ge=1)
-    screened_subsets: int = Field(default=16, ge=1)
+    screened_subsets: int = Field(default=12, ge=1)
     beam_width: int = Field(default=24, ge=1)
     growth_width: int = Field(default=5, ge=1)
     n_population_samples: int = Field(default=400, ge=200)
