@@ -41,8 +41,9 @@ _AREA_REACH = 8.0
 """Explanations whose lines fit worse than the best by more than this, in log evidence, are not saved by areas."""
 
 _SELECTION = 2.0
-"""Of many assignments of peaks to sites the best is judged, so that its nominal p is too high: over 125 simulated samples
-with the truth in the list, a nominal p below x came in a share of about x^2 (benchmarks/matching_calibration.py)."""
+"""Of many assignments of peaks to sites the best is judged, so that its nominal p is too high: over 125 simulated
+samples with the truth in the list, a nominal p below x came in a share of about x^2
+(benchmarks/matching_calibration.py)."""
 
 _REFINED, _REFINED_REACH = 8, 6.0
 """Most explanations by peak lists whose populations are fitted with care, and how far they may be from the best."""
