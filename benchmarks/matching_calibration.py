@@ -34,8 +34,9 @@ FAR = 1.5
 with 1 the predictions of the two would scatter about each other as two computations of one structure do (twice the
 variance of one, sqrt(2) = 1.4)."""
 
-SETTINGS = MatchSettings(max_members=4, size_ratio=1.0)
-"""One to four candidates are drawn equally often, and that is told to the match; everything else is as by default."""
+SETTINGS = MatchSettings(max_members=4, size_ratio=1.0, least_population=0.1)
+"""One to four candidates are drawn equally often, each with at least a tenth, and that is told to the match; everything
+else is as by default."""
 
 
 def outcome(assignment: Assignment, truth: set[str]) -> str:

@@ -78,7 +78,7 @@ def fit_populations(
             return tuple(PopulationFit(single[:, 0], np.ones(1), value) for _ in range(n_samples))
     rng = np.random.default_rng(settings.seed)
     count = (_ROUGH if is_rough else settings.n_population_samples) * (n_members - 1)
-    flat = rng.dirichlet(np.ones(n_members), size=(count, n_groups))
+    flat = _flat(rng, (count, n_groups), n_members, settings)
     even = np.full(count, 1.0 / count)
     if not has_data:
         return tuple(PopulationFit(flat[:, g], even, 0.0) for g in range(n_samples))
@@ -95,7 +95,7 @@ def fit_populations(
             break
         if index < sought:
             ways = _ways(areas, samples[rng.choice(count, _DRAWS, p=weight)], settings)
-        samples, log_proposal = _draw(rng, count, n_members, n_groups, proposal)
+        samples, log_proposal = _draw(rng, (count, n_groups), n_members, proposal, settings)
         log_weight = _log_likelihood(samples, areas, ways, form, settings) - log_proposal
         weight = _normalised(log_weight)
         proposal = _moments(samples, weight)
@@ -122,6 +122,22 @@ def _ways(
     return [
         [data.ways(samples[:, group], settings.area_outlier) for data in lists] for group, lists in enumerate(areas)
     ]
+
+
+def _log_volume(n_members: int, settings: MatchSettings) -> float:
+    """Log of the part of the simplex in which no population is below the least."""
+    left = 1.0 - n_members * settings.least_population
+    if left <= 0:
+        raise ValueError(f"{n_members} candidates cannot each have a population of {settings.least_population}")
+    return (n_members - 1) * math.log(left)
+
+
+def _flat(
+    rng: np.random.Generator, size: tuple[int, int], n_members: int, settings: MatchSettings
+) -> NDArray[np.float64]:
+    """Draws (s, g, m) from the prior of the populations."""
+    least = settings.least_population
+    return least + (1.0 - n_members * least) * rng.dirichlet(np.ones(n_members), size=size)
 
 
 def _normalised(log_weight: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -173,31 +189,31 @@ def _start(
 
 def _draw(
     rng: np.random.Generator,
-    count: int,
+    size: tuple[int, int],
     n_members: int,
-    n_groups: int,
     proposal: tuple[NDArray[np.float64], NDArray[np.float64]],
+    settings: MatchSettings,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Draws (s, g, m) from the mixture of flat, narrow and wide distributions, and its log density over the flat one.
 
     Draws outside the simplex are kept, with a negative population: their likelihood is zero.
     """
-    mean, covariance = proposal
-    size = len(mean)
+    (count, n_groups), (mean, covariance) = size, proposal
+    free_size = len(mean)
     factor = np.linalg.cholesky(covariance)
     kind = rng.random(count)
-    normal = rng.normal(size=(count, size)) / np.sqrt(rng.chisquare(_DOF, size=(count, 1)) / _DOF)
+    normal = rng.normal(size=(count, free_size)) / np.sqrt(rng.chisquare(_DOF, size=(count, 1)) / _DOF)
     scale = np.where(kind < _FLAT_SHARE + _WIDE_SHARE, _WIDE, 1.0)[:, None]
     free = mean + scale * normal @ factor.T
-    flat = rng.dirichlet(np.ones(n_members), size=(count, n_groups))
-    free = np.where((kind < _FLAT_SHARE)[:, None], flat[:, :, :-1].reshape(count, size), free)
+    flat = _flat(rng, size, n_members, settings)
+    free = np.where((kind < _FLAT_SHARE)[:, None], flat[:, :, :-1].reshape(count, free_size), free)
     standard = np.linalg.solve(factor, (free - mean).T)
     square = (standard**2).sum(axis=0)
-    norm = math.lgamma(0.5 * (_DOF + size)) - math.lgamma(0.5 * _DOF) - 0.5 * size * math.log(_DOF * math.pi)
+    norm = math.lgamma(0.5 * (_DOF + free_size)) - math.lgamma(0.5 * _DOF) - 0.5 * free_size * math.log(_DOF * math.pi)
     norm -= float(np.log(np.diagonal(factor)).sum())
-    log_narrow = norm - 0.5 * (_DOF + size) * np.log1p(square / _DOF)
-    log_wide = norm - size * math.log(_WIDE) - 0.5 * (_DOF + size) * np.log1p(square / _DOF / _WIDE**2)
-    log_flat = n_groups * math.lgamma(n_members)
+    log_narrow = norm - 0.5 * (_DOF + free_size) * np.log1p(square / _DOF)
+    log_wide = norm - free_size * math.log(_WIDE) - 0.5 * (_DOF + free_size) * np.log1p(square / _DOF / _WIDE**2)
+    log_flat = n_groups * (math.lgamma(n_members) - _log_volume(n_members, settings))
     parts = [
         np.full(count, math.log(_FLAT_SHARE) + log_flat),
         math.log(_WIDE_SHARE) + log_wide,
@@ -217,7 +233,7 @@ def _log_likelihood(
 ) -> NDArray[np.float64]:
     """Log likelihood (s,) of populations (s, g, m), areas relative to unrelated ones (flat on their simplex)."""
     total = np.zeros(len(samples))
-    inside = (samples >= 0).all(axis=(1, 2))
+    inside = (samples >= settings.least_population).all(axis=(1, 2))
     valid = samples[inside]
     value = np.zeros(len(valid))
     for group, lists in enumerate(areas):
