@@ -353,6 +353,7 @@ class _Patterns:
         self.first = np.zeros(len(sites), dtype=np.int64)
         self.tau_step = np.full(len(sites), _TAU_STEP["static" if kind == "static" else "spinning"])
         self.orders = np.zeros(1, dtype=np.int64)
+        self.bands: NDArray[np.complex64] | None = None
         if kind == "static":
             rows = [_mix_eta(static_table(), site.eta_q)[None, None] for site in sites]
         elif kind == "direct":
@@ -408,6 +409,13 @@ class _Patterns:
         self.depth = np.array([last - first for first, last in spans])
         return rows
 
+    def _bands(self) -> NDArray[np.complex64]:
+        """Phases (f, n) of the sidebands; made once."""
+        if self.bands is None:
+            turns = np.outer(self.owner.frequencies, self.orders * self.owner.rate_ppm)
+            self.bands = np.exp(-2j * math.pi * turns).astype(np.complex64)
+        return self.bands
+
     def evaluate(self, cq: NDArray[np.float64]) -> tuple[NDArray[np.complex64], NDArray[np.complex64]]:
         owner = self.owner
         cq = np.maximum(cq, 1e-3)
@@ -427,18 +435,17 @@ class _Patterns:
         t = position - first
         weights, slopes = _weights(t).astype(np.float32), _slopes(t).astype(np.float32)
         beyond = position > self.cut - 2
-        shape_f = (len(cq), len(self.orders), len(f))
-        value, slope = np.zeros(shape_f, dtype=np.complex64), np.zeros(shape_f, dtype=np.complex64)
+        is_banded = len(self.orders) > 1 or self.orders[0] != 0
+        # bands are summed before interpolation, which is the same for all of them
+        by_time = np.ascontiguousarray(rows.transpose(0, 2, 1)) if is_banded else rows[:, 0, :, None]
+        site = np.arange(len(cq))[:, None]
+        total, total_slope = np.zeros((2, len(cq), len(f)), dtype=np.complex64)
         for k in range(4):
-            picked = np.take_along_axis(rows, np.broadcast_to((first + k)[:, None, :], shape_f), axis=2)
-            value += weights[:, None, :, k] * picked
-            slope += slopes[:, None, :, k] * picked
+            picked = by_time[site, first + k]
+            summed = np.einsum("sfn,fn->sf", picked, self._bands()) if is_banded else picked[..., 0]
+            total += weights[..., k] * summed
+            total_slope += slopes[..., k] * summed
         turn = np.exp(-2j * math.pi * (scale * centre(self.eta))[:, None] * f).astype(np.complex64)
-        if len(self.orders) > 1 or self.orders[0] != 0:
-            bands = np.exp(-2j * math.pi * np.outer(self.orders * owner.rate_ppm, f)).astype(np.complex64)
-            total, total_slope = np.einsum("snf,nf->sf", value, bands), np.einsum("snf,nf->sf", slope, bands)
-        else:
-            total, total_slope = value[:, 0], slope[:, 0]
         total = np.where(beyond, 0.0, total * turn)
         total_slope = np.where(beyond, 0.0, total_slope * turn)
         by_scale = total_slope * (f / self.tau_step[:, None]) - 2j * math.pi * centre(self.eta)[:, None] * f * total

@@ -22,8 +22,8 @@ NOISE_PPM = {"31P": 1.5, "27Al": 1.5, "1H": 0.3}
 RESOLUTION_PPM = {"31P": 2.0, "27Al": 4.0, "1H": 0.6}
 CQ_RESOLUTION_MHZ = 1.0
 CQ_NOISE_MHZ = 0.4
-AREA_ERROR, AREA_SCATTER = 0.05, 0.05
-"""Stated error of an area, and what unequal excitation adds unstated."""
+AREA_ERROR, AREA_SCATTER = 0.05, 0.10
+"""Stated error of an area, and what unequal excitation adds unstated (the default prior of the match)."""
 SITE_ERROR_PPM = {"31P": 2.0, "27Al": 3.0, "1H": 0.5}
 
 ALUMINIUM = {  # shift, its spread, CQ, its spread

@@ -113,5 +113,8 @@ def nonnegative(normal: NDArray[np.float64], right: NDArray[np.float64]) -> NDAr
         return np.array([max(0.0, float(right[0]) / max(float(normal[0, 0]), 1e-300))])
     scale = np.sqrt(np.maximum(np.diagonal(normal), 1e-12 * max(float(np.trace(normal)), 1e-300)))
     scaled = normal / np.outer(scale, scale) + 1e-9 * np.eye(count)
+    free = np.linalg.solve(scaled, right / scale)
+    if (free >= 0).all():
+        return np.asarray(free / scale)
     factor = np.linalg.cholesky(scaled)
     return np.asarray(nnls(factor.T, np.linalg.solve(factor, right / scale))[0] / scale)

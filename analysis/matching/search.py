@@ -11,11 +11,12 @@ import numpy as np
 from ...structures.errors import SurfshiftError
 from ..reference_fit import MixedMethodsError
 from ..vocabulary import PeakList, Spectrum
+from .areas import AreaData, area_data
 from .beside import Beside, beside_unknown
 from .joint import JointModel
 from .peak_screen import PeakScreen
 from .peaks import PeakFit, fit_peaks
-from .populations import AmplitudeForm, AreaData, PopulationFit, area_data, fit_populations
+from .populations import AmplitudeForm, PopulationFit, fit_populations
 from .sites import SiteTable, site_table
 from .spectra import KernelStore, SpectrumFit, SpectrumTask, curve_parts, grid_of
 from .spectrum_screen import SpectrumScreen
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from .settings import MatchSettings
 
 
-_HOPELESS = 100.0
+_HOPELESS = 40.0
 """Fits of spectra that stay so much worse than the best so far, in units of log likelihood, are not refined."""
 
 _PRUNED = 4
@@ -39,10 +40,13 @@ _DOUBTFUL = 0.12
 _AREA_REACH = 8.0
 """Explanations whose lines fit worse than the best by more than this, in log evidence, are not saved by areas."""
 
+_SELECTION = 2.0
+"""Of many assignments of peaks to sites the best is judged, so that its nominal p is too high: over 125 simulated
+samples with the truth in the list, a nominal p below x came in a share of about x^2
+(benchmarks/matching_calibration.py)."""
 
-_SELECTION = 3.0
-"""Of many assignments of peaks to sites the best is judged, so that its nominal p is too high: over simulated samples
-with the truth in the list, a nominal p below x came in a share of about x^3 (benchmarks/matching_calibration.py)."""
+_REFINED, _REFINED_REACH = 8, 6.0
+"""Most explanations by peak lists whose populations are fitted with care, and how far they may be from the best."""
 
 
 class MatchError(SurfshiftError):
@@ -238,9 +242,9 @@ class Problem:
         # with spectra the populations decide much of the evidence; areas alone only among explanations that are near
         return self._with_populations(fit)
 
-    def _with_populations(self, fit: SubsetFit) -> SubsetFit:
+    def _with_populations(self, fit: SubsetFit, *, is_rough: bool = False) -> SubsetFit:
         """The fit with its populations and their evidence."""
-        areas: list[list[tuple[AreaData, ...]]] = [[] for _ in range(self.n_samples)]
+        areas: list[list[AreaData]] = [[] for _ in range(self.n_samples)]
         for isotope, table in fit.tables.items():
             start = 0
             shares = self.shares(table, fit.members)
@@ -249,9 +253,9 @@ class Problem:
                     table, peak_list, fit.peaks[isotope], start=start, shares=shares, settings=self.settings
                 )
                 start += len(peak_list.peaks)
-                if data:
+                if data is not None:
                     areas[self.sample_of[peak_list.name]].append(data)
-        populations = fit_populations(len(fit.members), areas, fit.amplitudes, self.settings)
+        populations = fit_populations(len(fit.members), areas, fit.amplitudes, self.settings, is_rough=is_rough)
         return fit._replace(
             log_evidence=fit.log_evidence + populations[0].log_evidence,
             populations=populations[0],
@@ -295,14 +299,9 @@ class Problem:
             else found
             for found in fits
         ]
-        sizes = range(0 if self.always else 1, self._largest() + 1)
-        size_weight = {size: self.settings.size_ratio**size for size in sizes}
-        scale = (1.0 - self.settings.none_prior) / sum(size_weight.values())
-        scores: list[tuple[SubsetFit | None, float, float]] = []
-        for found in fits:
-            size = len(found.members) - len(self.always)
-            prior = scale * size_weight[size] / math.comb(len(self.others), size)
-            scores.append((found, found.log_evidence, found.log_evidence + math.log(prior)))
+        scores: list[tuple[SubsetFit | None, float, float]] = [
+            (found, found.log_evidence, self._log_posterior(found)) for found in fits
+        ]
         unknown = self._with_unknown()
         # areas tell explanations apart; of something unlisted they say nothing for or against
         evidence = _log_sum([value for _, value in unknown]) + _area_evidence(scores)
@@ -344,10 +343,7 @@ class Problem:
         comes through is fitted.
         """
         if not self.tasks:
-            evidence = self.screen.search(self._largest(), beside_unknown=False)
-            reach = max(evidence.values()) - _AREA_REACH
-            near = [m for m, value in evidence.items() if value > reach and m]
-            return [self.fit(i for i in m if i not in self.always) for m in near]
+            return self._near(self.screen.search(self._largest(), beside_unknown=False))
         if len(self.others) > self.settings.exhaustive_candidates:
             return self._screened()
         layer = [self.fit(())] if self.always else [self.fit((i,)) for i in self.others]
@@ -372,6 +368,29 @@ class Problem:
             if max(found.log_evidence for found in layer) < best_before - 3.0:
                 break
         return [found for found in tried.values() if found.members]
+
+    def _near(self, evidence: Mapping[tuple[int, ...], float]) -> list[SubsetFit]:
+        """Fits of the subsets whose lines fit best; the best of them, areas roughly included, with populations."""
+        reach = max(evidence.values()) - _AREA_REACH
+        near = sorted((m for m, value in evidence.items() if value > reach and m), key=lambda m: (-evidence[m], m))
+        rough = [self._with_populations(self._fit_extra(m), is_rough=True) for m in near]
+        rough.sort(key=lambda found: -self._log_posterior(found))
+        best = self._log_posterior(rough[0])
+        chosen = [found for found in rough[:_REFINED] if self._log_posterior(found) > best - _REFINED_REACH]
+        refined = {found.members: self._with_populations(self._fit_extra(found.members)) for found in chosen}
+        return [refined.get(found.members, found) for found in rough]
+
+    def _fit_extra(self, members: tuple[int, ...]) -> SubsetFit:
+        return self.fit(i for i in members if i not in self.always)
+
+    def _log_prior(self, size: int) -> float:
+        """Log prior of one subset with ``size`` candidates besides those always present."""
+        sizes = range(0 if self.always else 1, self._largest() + 1)
+        scale = (1.0 - self.settings.none_prior) / sum(self.settings.size_ratio**n for n in sizes)
+        return math.log(scale * self.settings.size_ratio**size / math.comb(len(self.others), size))
+
+    def _log_posterior(self, found: SubsetFit) -> float:
+        return found.log_evidence + self._log_prior(len(found.members) - len(self.always))
 
     def _screened(self) -> list[SubsetFit]:
         sites = [self.sites[key] for key in self.ids]

@@ -71,6 +71,8 @@ class MatchSettings(Frozen):
         Number of assignments of peaks to sites that are kept.
     growth_width
         Number of explanations that are extended when subsets are grown.
+    least_population
+        Least population of a candidate that counts as present; the prior of populations is flat above it.
     n_population_samples, seed
         Random samples of the populations per candidate beyond the first, drawn with a fixed seed.
     """
@@ -80,9 +82,9 @@ class MatchSettings(Frozen):
     none_prior: float = Field(default=0.2, gt=0, lt=1)
     size_ratio: float = Field(default=0.5, gt=0, le=1)
     identified_probability: float = Field(default=0.95, gt=0.5, lt=1)
-    none_probability: float = Field(default=0.25, gt=0, lt=1)
-    group_probability: float = Field(default=0.97, gt=0.5, lt=1)
-    min_fit_probability: float = Field(default=0.01, gt=0, lt=0.5)
+    none_probability: float = Field(default=0.5, gt=0, lt=1)
+    group_probability: float = Field(default=0.99, gt=0.5, lt=1)
+    min_fit_probability: float = Field(default=0.03, gt=0, lt=0.5)
     missed_probability: float = Field(default=0.1, gt=0, lt=1)
     unexplained_rate: float = Field(default=0.03, gt=0, lt=1)
     stranger_share: float = Field(default=0.1, gt=0, lt=1)
@@ -99,16 +101,23 @@ class MatchSettings(Frozen):
     width_spread: float = Field(default=0.15, gt=0)
     max_spectrum_points: int = Field(default=384, ge=64)
     exhaustive_candidates: int = Field(default=12, ge=1)
-    screened_subsets: int = Field(default=16, ge=1)
+    screened_subsets: int = Field(default=12, ge=1)
     beam_width: int = Field(default=24, ge=1)
     growth_width: int = Field(default=5, ge=1)
-    n_population_samples: int = Field(default=600, ge=200)
+    least_population: float = Field(default=0.0, ge=0, lt=0.2)
+    n_population_samples: int = Field(default=400, ge=200)
     seed: int = 0
 
     @model_validator(mode="after")
-    def _broadenings_positive(self) -> Self:
+    def _is_possible(self) -> Self:
         if any(width <= 0 for width in self.broadenings_ppm):
             raise ValueError(f"broadenings_ppm must be above 0, got {self.broadenings_ppm}")
+        count = self.max_members + len(self.always_present)
+        if count * self.least_population >= 1.0:
+            raise ValueError(
+                f"{count} candidates cannot each have a population of at least {self.least_population}; "
+                "lower least_population or max_members"
+            )
         return self
 
     def shift_range_ppm(self, isotope: str) -> float:

@@ -16,8 +16,9 @@ def test_truth_in_the_list_is_named_and_seldom_denied(calibration, samples):
     words = [r["outcome"] for r in found]
     assert sum(w in {"identified right", "one of, with truth"} for w in words) >= 7
     assert words.count("none") <= 1
-    held = [h for r in found if len(r["truth"]) > 1 for h in r["held"]]
-    assert sum(held) >= 0.7 * len(held)
+    true = [p for r in found if len(r["truth"]) > 1 for p in r["populations"] if p["true"] > 0]
+    assert len(true) >= 4
+    assert sum(p["low"] <= p["true"] <= p["high"] for p in true) >= 0.7 * len(true)
 
 
 def test_a_missing_truth_that_differs_clearly_is_never_identified_as_another(calibration, samples):

