@@ -23,3 +23,7 @@ class DiskFullError(EnvironmentProblemError):
 
 class InterruptedRunError(SurfshiftError):
     """The run was stopped from outside; finished work is kept."""
+
+
+class UnsafeValueError(SurfshiftError):
+    """A value for a job script that could be taken for a command or for syntax."""
