@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from . import cli_hpc
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -29,6 +31,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+app.add_typer(cli_hpc.app, name="hpc")
 
 StudyArgument = Annotated[Path, typer.Argument(help="The study file.", metavar="STUDY")]
 FolderOption = Annotated[

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jobflow import Flow, Response, job
@@ -21,7 +22,15 @@ def relax(candidate: Candidate, settings: RelaxSettings) -> Relaxation:
     """Relax one candidate."""
     from .relaxation import relax_candidate
 
-    return relax_candidate(candidate, settings)
+    return relax_candidate(candidate, settings, checkpoint=Path("relax.json"))
+
+
+@job
+def relax_dft(relaxation: Relaxation, settings: RelaxSettings) -> Relaxation:
+    """Relax a relaxed candidate further, by DFT."""
+    from .dft_relaxation import relax_by_dft
+
+    return relax_by_dft(relaxation, settings, Path.cwd())
 
 
 @job

@@ -72,8 +72,17 @@ class CandidateSettings(Frozen):
         return self
 
 
+class DftSettings(Frozen):
+    """A second relaxation, by DFT, from where SevenNet ended: CP2K or pw.x, with the numbers of a protocol."""
+
+    engine: Literal["cp2k", "pw"]
+    protocol: Literal["fast", "balanced", "stringent"] = "balanced"
+    fmax_ev_per_ang: float = Field(default=0.05, gt=0, le=1)
+    max_steps: int = Field(default=100, ge=1)
+
+
 class RelaxSettings(Frozen):
-    """How candidates are relaxed.
+    """How candidates are relaxed: by SevenNet, then by DFT if ``dft`` is given.
 
     In mode ``symmetric`` a slab relaxes on both faces and keeps its symmetry, so that equivalent sites
     stay equivalent; in mode ``fixed-bottom`` the lower half of its thickness does not move.
@@ -86,6 +95,7 @@ class RelaxSettings(Frozen):
     mode: Literal["symmetric", "fixed-bottom"] = "symmetric"
     relax_bulk_cell: bool = False
     relax_bulk_positions: bool = True
+    dft: DftSettings | None = None
 
 
 class NmrSettings(Frozen):
@@ -155,10 +165,11 @@ class MeasuredSettings(Frozen):
 
 
 class RunSettings(Frozen):
-    """How much of this machine a run may use."""
+    """How much of this machine a run may use, and the workers' file of a cluster (``surfshift hpc init``)."""
 
     parallel_jobs: int = Field(default=2, ge=1, le=256)
     memory_gb: float = Field(default=8.0, gt=0.5)
+    hpc: StudyPath = None
 
     @property
     def memory_per_job_mb(self) -> int:
@@ -196,10 +207,23 @@ class StudyFile(Frozen):
         """Hash of everything that decides which jobs run; measured data, references and matching are not part of it."""
         payload = self.model_dump(mode="json", include={"crystal", "candidates", "relax", "nmr"})
         del payload["nmr"]["references"]
+        if payload["relax"]["dft"] is None:
+            del payload["relax"]["dft"]
+        else:
+            payload["dft_protocol"] = dft_protocol_hash(self.relax.dft)
         payload["protocol"] = load_protocol(self.nmr.protocol).hash
         if self.structure is not None:
             payload["structure"] = hashlib.sha256(self.structure.read_bytes()).hexdigest()
         return content_hash(payload)
+
+
+def dft_protocol_hash(dft: DftSettings | None) -> str:
+    """Hash of the numbers of a DFT relaxation's protocol; empty without one."""
+    if dft is None:
+        return ""
+    from .engines.dft.protocols import cp2k_protocol, pw_protocol
+
+    return (cp2k_protocol if dft.engine == "cp2k" else pw_protocol)(dft.protocol).hash
 
 
 def load_study(path: str | Path) -> StudyFile:
@@ -223,6 +247,7 @@ def load_study(path: str | Path) -> StudyFile:
     except ValidationError as error:
         raise StudyError(explain(error, StudyFile, file, lines)) from error
     named: dict[Place, Path | None] = {("structure",): study.structure, ("nmr", "references"): study.nmr.references}
+    named[("run", "hpc")] = study.run.hpc
     named |= {("measured", k, "peaks" if m.peaks else "spectrum"): m.path for k, m in enumerate(study.measured)}
     problems = [
         f"{lines.place(place)}: the file {target} does not exist"

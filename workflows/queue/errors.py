@@ -27,3 +27,7 @@ class InterruptedRunError(SurfshiftError):
 
 class UnsafeValueError(SurfshiftError):
     """A value for a job script that could be taken for a command or for syntax."""
+
+
+class ClusterSilentError(EnvironmentProblemError):
+    """A cluster that has jobs of the run does not answer any more."""

@@ -34,6 +34,8 @@ STATUS_OF_STATE = {
     "RUNNING": JobStatus.RUNNING,
     "RUN_FINISHED": JobStatus.RUNNING,
     "DOWNLOADED": JobStatus.RUNNING,
+    "BATCH_SUBMITTED": JobStatus.RUNNING,
+    "BATCH_RUNNING": JobStatus.RUNNING,
     "COMPLETED": JobStatus.DONE,
     "FAILED": JobStatus.FAILED,
     "REMOTE_ERROR": JobStatus.FAILED,
@@ -42,7 +44,17 @@ STATUS_OF_STATE = {
 }
 """jobflow-remote's states; all others are waiting for a parent or for a free place."""
 
-ACTIVE_STATES = ("READY", "CHECKED_OUT", "UPLOADED", "SUBMITTED", "RUNNING", "RUN_FINISHED", "DOWNLOADED")
+ACTIVE_STATES = (
+    "READY",
+    "CHECKED_OUT",
+    "UPLOADED",
+    "SUBMITTED",
+    "RUNNING",
+    "RUN_FINISHED",
+    "DOWNLOADED",
+    "BATCH_SUBMITTED",
+    "BATCH_RUNNING",
+)
 """States that the runner can move on from."""
 
 

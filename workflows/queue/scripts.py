@@ -65,7 +65,9 @@ class QuotingQueueManager(QueueManager):
         Python of the worker, for pilot jobs.
     """
 
-    def __init__(self, scheduler_io: Any, host: Any, timeout_exec: int | None = None, *, python: str = "python") -> None:
+    def __init__(
+        self, scheduler_io: Any, host: Any, timeout_exec: int | None = None, *, python: str = "python"
+    ) -> None:
         super().__init__(scheduler_io, host, timeout_exec)
         self._python = python
 

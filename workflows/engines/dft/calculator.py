@@ -53,7 +53,9 @@ class ProgramCalculator(Calculator):
         self.rung = 0
         self.n_runs = 0
         folder.mkdir(parents=True, exist_ok=True)
-        self._potentials = place_potentials(dict.fromkeys(candidate.structure.elements), folder) if engine == "pw" else {}
+        self._potentials = (
+            place_potentials(dict.fromkeys(candidate.structure.elements), folder) if engine == "pw" else {}
+        )
 
     @property
     def method(self) -> str:

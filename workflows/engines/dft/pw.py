@@ -86,10 +86,10 @@ def pw_input(
     extras: dict[str, str | int | float | bool] = {"tprnfor": True, "tstress": with_stress, "disk_io": "low"}
     if is_restart:
         extras["startingpot"] = "file"
-    extras |= {key: str(value) if key != "mixing_beta" else float(str(value)) for key, value in rung.items() if key != "name"}
-    return pw_text(
-        candidate, protocol, prefix=PREFIX, potentials=potentials, pseudo_dir="./", extras=extras
-    )
+    extras |= {
+        key: str(value) if key != "mixing_beta" else float(str(value)) for key, value in rung.items() if key != "name"
+    }
+    return pw_text(candidate, protocol, prefix=PREFIX, potentials=potentials, pseudo_dir="./", extras=extras)
 
 
 def parse_pw(text: str, structure: AtomicStructure, *, with_stress: bool = False) -> SinglePoint:

@@ -1,0 +1,174 @@
+"""Jobs through a real Slurm, from its own machine and over SSH; faults on purpose, each with its name and reaction."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+from jobflow import Flow
+from surfshift.workflows.hpc.resources import Request
+from surfshift.workflows.hpc.templates import render
+from surfshift.workflows.hpc.workers import WorkersFile, load_workers
+from surfshift.workflows.queue.failures import Failure
+from surfshift.workflows.queue.folder import RunFolder
+from surfshift.workflows.queue.records import JobStatus, Snapshot
+from surfshift.workflows.queue.runner import run_jobs
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from conftest import Login, Slurm
+    from surfshift.workflows.queue.react import Reaction
+
+
+def workers_file(tmp_path: Path, setup: Path, login: Any) -> WorkersFile:
+    """Two workers on one Slurm: `near` on its own machine, `far` through SSH, each with a pilot."""
+    shared = {
+        "python": sys.executable,
+        "setup": str(setup),
+        "cores_per_node": "4",
+        "memory_gb_per_node": "4",
+        "pilot_jobs": "1",
+        "pilot_hours": "0.1",
+        "max_hours": "0.2",
+    }
+    near = yaml.safe_load(render("slurm", {**shared, "name": "near", "work_dir": str(tmp_path / "near")}))
+    over_ssh = {"host": "127.0.0.1", "port": str(login.port), "user": "root", "key_file": str(login.key)}
+    far = yaml.safe_load(render("slurm", {**shared, **over_ssh, "name": "far", "work_dir": str(tmp_path / "far")}))
+    near["workers"] |= far["workers"]
+    near["workers"]["near-pilot"]["batch"]["max_wait"] = 3
+    file = tmp_path / "workers.yaml"
+    file.write_text(yaml.safe_dump(near), encoding="utf-8")
+    return load_workers(file)
+
+
+def on(job: Any, workers: WorkersFile, worker: str, *, name: str, memory_gb: float = 1.0, hours: float = 0.1) -> Any:
+    """A job on a worker, with resources of its own."""
+    job.name = name
+    step = workers.model_copy(
+        update={
+            "placement": workers.placement.model_copy(
+                update={"steps": {"nmr": workers.step("nmr").model_copy(update={"worker": worker})}}
+            )
+        }
+    )
+    job.config.manager_config.update(step.run_config("nmr", Request(cores=1, memory_gb=memory_gb, hours=hours)))
+    return job
+
+
+def submitted(path: Path, flow: Flow, workers: WorkersFile) -> RunFolder:
+    run = RunFolder(path)
+    run.write_project(parallel_jobs=1, workers=workers)
+    run.submit(flow, {"study": "test"})
+    return run
+
+
+def outcome(last: Snapshot) -> dict[str, JobStatus]:
+    return {job.name: job.status for job in last.jobs}
+
+
+@pytest.mark.usefixtures("quick_polls")
+def test_jobs_run_on_both_workers_and_in_pilots_and_faults_get_their_names(
+    tmp_path: Path, slurm: Slurm, login: Login, cluster_jobs: ModuleType, setup_file: Path
+) -> None:
+    workers = workers_file(tmp_path, setup_file, login)
+    folder = str(tmp_path)
+    flow = Flow(
+        [
+            on(cluster_jobs.note(folder, "near"), workers, "near", name="near $(touch x) '\"`id`"),
+            on(cluster_jobs.note(folder, "far"), workers, "far", name="far"),
+            on(cluster_jobs.note(folder, "pilot 1"), workers, "near-pilot", name="pilot 1"),
+            on(cluster_jobs.note(folder, "pilot 2"), workers, "near-pilot", name="pilot 2"),
+            on(cluster_jobs.greedy(1400), workers, "near", name="greedy", memory_gb=1.0),
+            on(cluster_jobs.wait(folder, 600), workers, "far", name="cancelled"),
+            on(cluster_jobs.unconverged(), workers, "near", name="unconverged"),
+        ]
+    )
+    run = submitted(tmp_path / "run", flow, workers)
+    cancelling = threading.Thread(target=cancel_when_started, args=(slurm, tmp_path), daemon=True)
+    cancelling.start()
+    reactions: list[Reaction] = []
+    last = run_jobs(run, parallel_jobs=1, workers=workers, on_failure=reactions.append)
+    cancelling.join()
+    done = {name for name, status in outcome(last).items() if status is JobStatus.DONE}
+    assert done == {"near $(touch x) '\"`id`", "far", "pilot 1", "pilot 2", "greedy"}, (last, reactions)
+    ran = sorted((tmp_path / "ran.txt").read_text(encoding="utf-8").splitlines())
+    assert ran == ["far", "near", "pilot 1", "pilot 2"]
+    found = {(reaction.job, reaction.failure, reaction.runs_again) for reaction in reactions}
+    assert ("greedy", Failure.OUT_OF_MEMORY, True) in found
+    assert ("cancelled", Failure.CANCELLED, False) in found
+    assert ("unconverged", Failure.SCF_NOT_CONVERGED, False) in found
+    reasons = {job.name: job.reason for job in last.of(JobStatus.FAILED)}
+    assert reasons["cancelled"].startswith("CancelledError: someone cancelled the job")
+    assert "the field of the test did not converge" in reasons["unconverged"]
+    assert not list(Path().glob("x"))
+    # nothing runs again by itself, and what was given up runs again when that is wanted
+    assert outcome(run_jobs(run, parallel_jobs=1, workers=workers)) == outcome(last)
+
+
+def cancel_when_started(slurm: Slurm, folder: Path) -> None:
+    for _ in range(1200):
+        if (folder / "wait started").exists():
+            break
+        time.sleep(0.2)
+    slurm.call("scancel", "--name=cancelled")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("quick_polls")
+def test_a_time_limit_gives_more_time_and_goes_on_from_what_was_left(
+    tmp_path: Path, login: Login, cluster_jobs: ModuleType, setup_file: Path
+) -> None:
+    workers = workers_file(tmp_path, setup_file, login)
+    flow = Flow([on(cluster_jobs.slow_once(str(tmp_path), 600), workers, "near", name="slow", hours=1 / 60)])
+    run = submitted(tmp_path / "run", flow, workers)
+    reactions: list[Reaction] = []
+    last = run_jobs(run, parallel_jobs=1, workers=workers, on_failure=reactions.append)
+    assert outcome(last) == {"slow": JobStatus.DONE}
+    assert [(reaction.failure, reaction.runs_again) for reaction in reactions] == [(Failure.WALLTIME, True)]
+    document = run.controller().jobs.find_one({})
+    assert document["resources"]["time"] == "00:02:00"
+    output = run.controller().jobstore.get_output(document["uuid"])
+    assert output == "from the first try"
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("quick_polls")
+def test_a_lost_node_and_a_drained_one(
+    tmp_path: Path, slurm: Slurm, login: Login, cluster_jobs: ModuleType, setup_file: Path
+) -> None:
+    workers = workers_file(tmp_path, setup_file, login)
+    flow = Flow([on(cluster_jobs.slow_once(str(tmp_path), 600), workers, "far", name="on a lost node")])
+    run = submitted(tmp_path / "run", flow, workers)
+    node = slurm.call("sinfo", "-h", "-o", "%n").strip()
+
+    def break_node() -> None:
+        while not (tmp_path / "slow started").exists():
+            time.sleep(0.2)
+        import os
+        import signal
+
+        os.kill(int((slurm.folder / "slurmd.pid").read_text()), signal.SIGKILL)
+        for line in slurm.call("ps", "-eo", "pid,args").splitlines():
+            if "slurmstepd" in line and "grep" not in line:
+                os.kill(int(line.split()[0]), signal.SIGKILL)
+        slurm.wait_for_node("down")
+        slurm.call("scontrol", "update", f"NodeName={node}", "State=DRAIN", "Reason=test")
+        slurm.start_node()
+        time.sleep(5)
+        slurm.call("scontrol", "update", f"NodeName={node}", "State=RESUME")
+
+    breaking = threading.Thread(target=break_node, daemon=True)
+    breaking.start()
+    reactions: list[Reaction] = []
+    last = run_jobs(run, parallel_jobs=1, workers=workers, on_failure=reactions.append)
+    breaking.join()
+    assert outcome(last) == {"on a lost node": JobStatus.DONE}
+    assert [(reaction.failure, reaction.runs_again) for reaction in reactions] == [(Failure.NODE_LOST, True)]
+    document = run.controller().jobs.find_one({})
+    assert run.controller().jobstore.get_output(document["uuid"]) == "from the first try"

@@ -1,0 +1,40 @@
+"""Tells each job of a flow on which worker it runs and what it asks for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .estimate import dft_request, relax_request, site_request
+
+if TYPE_CHECKING:
+    from jobflow import Flow
+
+    from ...structures.vocabulary import Candidate
+    from ..study import StudyFile
+    from .workers import WorkersFile
+
+
+def place_candidate(flow: Flow, candidate: Candidate, study: StudyFile, workers: WorkersFile) -> None:
+    """Set worker and resources of a candidate's jobs, and of the site jobs that its flow will add.
+
+    Parameters
+    ----------
+    flow
+        Made by ``CandidateMaker`` for this candidate.
+    candidate, study, workers
+        What the estimates come from, and where each step runs.
+
+    Raises
+    ------
+    HpcError
+        If a step does not fit into the limits.
+    """
+    limits = workers.placement.limits
+    *relaxing, planning = flow.jobs
+    relaxing[0].config.manager_config.update(workers.run_config("relax", relax_request(candidate.structure)[1]))
+    if study.relax.dft is not None:
+        request = dft_request(candidate, study.relax.dft.engine, study.relax.dft.protocol, limits)[1]
+        relaxing[1].config.manager_config.update(workers.run_config("dft", request))
+    request = site_request(candidate, study.nmr, study.run.memory_per_job_mb)[2]
+    planning.config.manager_config.update(workers.run_config("plan", request))
+    planning.config.response_manager_config.update(workers.run_config("nmr", request))
