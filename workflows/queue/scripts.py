@@ -11,6 +11,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jobflow_remote.jobs.batch import RemoteBatchManager
 from jobflow_remote.remote.queue import QueueManager
 
 from .errors import UnsafeValueError
@@ -52,6 +53,18 @@ def checked_header(options: dict[str, Any]) -> dict[str, Any]:
                 "letters, digits and . _ - + : @ / = , only"
             )
     return result
+
+
+class PilotManager(RemoteBatchManager):
+    """jobflow-remote's view of pilot jobs; a pilot's notes that are just being written count as none."""
+
+    def get_batch_info(self, *args: Any, **kwargs: Any) -> dict[str, Any] | None:
+        """When a pilot started and last gave a sign, if that can be read."""
+        try:
+            info: dict[str, Any] | None = super().get_batch_info(*args, **kwargs)
+        except ValueError:
+            return None
+        return info
 
 
 class QuotingQueueManager(QueueManager):
