@@ -117,10 +117,11 @@ def status(study: StudyArgument, folder: FolderOption = None, debug: DebugOption
     from rich.table import Table
     from rich.text import Text
 
+    from .hpc.spending import spending
     from .progress import clock, summary
     from .queue.records import snapshot
     from .study import load_study
-    from .study_run import run_folder
+    from .study_run import cluster_of, run_folder
 
     settings = load_study(study)
     place = run_folder(settings, study, folder)
@@ -132,6 +133,8 @@ def status(study: StudyArgument, folder: FolderOption = None, debug: DebugOption
         table.add_row(Text(job.name), job.status.value, took, Text(job.reason.splitlines()[0] if job.reason else ""))
     _console().print(table)
     _say(summary(now))
+    workers = cluster_of(settings)
+    _say(str(spending(now, workers.placement.limits if workers else None)))
 
 
 @app.command()

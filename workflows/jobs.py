@@ -35,11 +35,18 @@ def relax_dft(relaxation: Relaxation, settings: RelaxSettings) -> Relaxation:
 
 @job
 def site_tensors(structure: AtomicStructure, orbit: SiteOrbit, protocol: str, max_memory_mb: int) -> SiteTensors:
-    """Compute the tensors of one symmetry-distinct site."""
-    from .engines.cluster import compute_site
+    """Compute the tensors of one symmetry-distinct site, or take them from an earlier study that did."""
+    from . import tensor_cache
+    from .engines.cluster import compute_site, method_of
     from .engines.protocols import load_protocol
 
-    return compute_site(structure, orbit, load_protocol(protocol), max_memory_mb=max_memory_mb)
+    numbers = load_protocol(protocol)
+    known = tensor_cache.find(structure, orbit, method_of(numbers))
+    if known is not None:
+        return known
+    tensors = compute_site(structure, orbit, numbers, max_memory_mb=max_memory_mb)
+    tensor_cache.keep(structure, orbit, tensors)
+    return tensors
 
 
 @job

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...structures.errors import nearest
 from ..doctor import Finding
-from ..queue.scripts import QuotingQueueManager
+from ..queue.scripts import QuotingQueueManager, without_stdin
 from .errors import KeyRefusedError, SchedulerMissingError, UnknownWorkerError, UnreachableHostError, WorkerSetupError
 from .resources import Request, native_resources
 
@@ -110,7 +110,7 @@ def connect(settings: Any, worker: str) -> Any:
 
     if settings.type == "remote" and settings.connect_timeout is None:
         settings.connect_timeout = CONNECT_SECONDS
-    host = settings.get_host()
+    host = without_stdin(settings.get_host())
     try:
         host.connect()
     except (SSHException, ValueError, OSError) as error:

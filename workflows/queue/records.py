@@ -59,7 +59,7 @@ ACTIVE_STATES = (
 
 
 class JobRecord(Frozen):
-    """One job of a run. Times are seconds since 1970; ``reason`` is why it failed."""
+    """One job of a run. Times are seconds since 1970; ``reason`` is why it failed, ``resources`` what a scheduler gave."""
 
     uuid: str
     name: str
@@ -67,6 +67,7 @@ class JobRecord(Frozen):
     started: float | None = None
     ended: float | None = None
     reason: str = ""
+    resources: dict[str, Any] | None = None
 
     @property
     def seconds(self) -> float | None:
@@ -108,7 +109,7 @@ def _timestamp(value: datetime | None) -> float | None:
 
 def snapshot(controller: JobController) -> Snapshot:
     """All jobs of the queue as they are now."""
-    fields = ["uuid", "job.name", "db_id", "state", "start_time", "end_time", "error", "remote.error"]
+    fields = ["uuid", "job.name", "db_id", "state", "start_time", "end_time", "error", "remote.error", "resources"]
     documents = sorted(controller.jobs.find({}, projection=fields), key=lambda d: int(d["db_id"]))
     return Snapshot(
         jobs=tuple(_record(document) for document in documents),
@@ -126,6 +127,7 @@ def _record(document: dict[str, Any]) -> JobRecord:
         started=_timestamp(document.get("start_time")),
         ended=_timestamp(document.get("end_time")),
         reason=last_message(error) if error else "",
+        resources=document.get("resources") if isinstance(document.get("resources"), dict) else None,
     )
 
 

@@ -23,7 +23,7 @@ from .processes import LocalProcesses, processes_in, stop_processes, threads_per
 from .records import JobStatus, Snapshot, is_disk_full, snapshot
 from .react import Reaction, react
 from .repair import LOCAL, Repairs, repair, retry_killed
-from .scripts import PilotManager, QuotingQueueManager
+from .scripts import PilotManager, QuotingQueueManager, without_stdin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -52,6 +52,8 @@ class StudyRunner(Runner):
         for handler in list(log.handlers):
             if type(handler) is logging.StreamHandler:
                 log.removeHandler(handler)
+        for host in {id(host): host for host in self.hosts.values()}.values():
+            without_stdin(host)
         for name, worker in self.workers.items():
             if worker.batch is not None:
                 self.batch_workers[name] = PilotManager(self.hosts[name], worker.batch.jobs_handle_dir)

@@ -55,6 +55,18 @@ def checked_header(options: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
+def without_stdin(host: Any) -> Any:
+    """A host whose commands never read what is typed into this process; fabric's do by default."""
+    from jobflow_remote.remote.host import RemoteHost
+
+    if isinstance(host, RemoteHost):
+        import fabric
+
+        host.config = fabric.Config(overrides={"run": {"in_stream": False}})
+        host._create_connection()  # noqa: SLF001  (the only way to hand over a configuration)
+    return host
+
+
 class PilotManager(RemoteBatchManager):
     """jobflow-remote's view of pilot jobs; a pilot's notes that are just being written count as none."""
 
@@ -117,7 +129,7 @@ class QuotingQueueManager(QueueManager):
         return f"{first}\n{rest}" if first.startswith("#!") else f"#!/bin/bash\n{script}"
 
     def _quoted_command(self, command: str, work_dir: str | Path | None) -> str:
-        if match := re.fullmatch(r"jf -fe execution run-batch (.+) (\S+)((?: -\w+ \S+)*)", command, re.DOTALL):
+        if match := re.fullmatch(r"jf -fe execution run-batch (.+?) ([\w-]+)((?: -\w+ \S+)*)", command, re.DOTALL):
             folders, uid, options = match.groups()
             middle = folders.find(" /")
             paths = [folders[:middle], folders[middle + 1 :]]
