@@ -80,7 +80,8 @@ def react(runner: Runner, limits: Limits | None) -> tuple[Reaction, ...]:
 
 
 def _given_up(failure: Failure, policy: Policy, failures: list[str], document: dict[str, Any]) -> str:
-    own = last_message(document.get("error") or "")
+    noted = document.get("error") or ""
+    own = last_message(noted) if "Traceback" in noted else ""
     runner_words = (
         last_message((document["remote"] or {}).get("error") or "") if failure is Failure.SUBMISSION_REFUSED else ""
     )
@@ -95,11 +96,13 @@ def evidence_of(runner: Runner, document: dict[str, Any]) -> Evidence:
     worker = document["worker"]
     remote = document.get("remote") or {}
     printed = "\n".join(_tail(runner, worker, document.get("run_dir"), name) for name in ("queue.out", "queue.err"))
+    noted = document.get("error") or ""
+    is_own = "Traceback" in noted  # else it is jobflow-remote's note on an output without a result
     return Evidence(
-        error=document.get("error") or "",
+        error=noted if is_own else "",
         printed=printed,
         scheduler_state=_scheduler_state(runner, worker, remote.get("process_id")),
-        runner_error=remote.get("error") or "",
+        runner_error="\n".join([remote.get("error") or "", "" if is_own else noted]),
     )
 
 
