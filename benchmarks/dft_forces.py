@@ -1,6 +1,6 @@
 """Forces of CP2K, pw.x (with CP2K's potentials) and SevenNet on one displaced structure of AlPO4.
 
-``python benchmarks/dft_forces.py FOLDER --mesh-spacing 0.3 --cutoff 90`` ; each engine's result is written when it is there.
+``python benchmarks/dft_forces.py FOLDER --mesh-spacing 0.3 --cutoff 90``; each engine's result is written at once.
 """
 
 from __future__ import annotations

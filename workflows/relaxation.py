@@ -88,7 +88,8 @@ def relax_candidate(
     calculator
         Any ase calculator instead of SevenNet.
     checkpoint
-        File that holds the geometry of the last step; a relaxation of the same candidate that was cut off goes on there.
+        File that holds the geometry of the last step; a relaxation of the same candidate that was cut off goes on
+        there.
 
     Raises
     ------

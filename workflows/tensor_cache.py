@@ -1,7 +1,7 @@
 """Tensors by content, so that no site of one structure is computed twice by one protocol, in whatever study it appears.
 
-The key holds the whole structure with its oxidation states, the site, and every number of the protocol with the engine's
-version. A structure that differs by 1e-5 angstrom is another one: nothing is taken for nearly the same.
+The key holds the whole structure with its oxidation states, the site, and every number of the protocol with the
+engine's version. A structure that differs by 1e-5 angstrom is another one: nothing is taken for nearly the same.
 """
 
 from __future__ import annotations

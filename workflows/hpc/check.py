@@ -1,4 +1,4 @@
-"""Does a worker really work? Connect, write, start Python, find the programs, run a two-second job: named answers in seconds."""
+"""Does a worker really work? Connect, write, start Python, find the programs, run a job of two seconds."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def check_worker(
             say("looking for programs")
             findings += _programs(settings, host, folder, elements)
             say(f"running a job of {JOB_SECONDS} seconds")
-            findings.append(_job(file, worker, settings, host, folder, wait_seconds))
+            findings.append(_job(file, worker, settings, host, folder, wait_seconds=wait_seconds))
         finally:
             host.execute(f"rm -rf {shlex.quote(folder)}")
     finally:
@@ -115,9 +115,7 @@ def connect(settings: Any, worker: str) -> Any:
         host.connect()
     except (SSHException, ValueError, OSError) as error:
         place = f"worker {worker}: {getattr(settings, 'user', None) or 'you'}@{settings.host}:{settings.port or 22}"
-        is_refusal = isinstance(error, SSHException | ValueError) or isinstance(
-            error, FileNotFoundError | PermissionError
-        )
+        is_refusal = isinstance(error, (SSHException | ValueError, FileNotFoundError | PermissionError))
         text = f"{error}" or type(error).__name__
         if is_refusal and "banner" not in text.lower():
             raise KeyRefusedError(
@@ -195,7 +193,7 @@ def _programs(settings: Any, host: Any, folder: str, elements: Sequence[str]) ->
     return findings
 
 
-def _job(file: WorkersFile, worker: str, settings: Any, host: Any, folder: str, wait_seconds: float) -> Finding:
+def _job(file: WorkersFile, worker: str, settings: Any, host: Any, folder: str, *, wait_seconds: float) -> Finding:
     scheduler = file.scheduler(worker)
     _, stderr, code = host.execute(QUEUE_COMMANDS[scheduler], timeout=30)
     if code != 0:

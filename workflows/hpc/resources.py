@@ -1,4 +1,4 @@
-"""What a step asks of a scheduler: cores, memory and hours, capped by the worker's limits, in the scheduler's own words."""
+"""What a step asks of a scheduler: cores, memory and hours within the worker's limits, in the scheduler's words."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ def capped(request: Request, limits: Limits) -> Request:
     total = limits.memory_gb_per_node * limits.max_nodes
     if request.memory_gb > total:
         raise HpcError(
-            f"{request.memory_gb:.0f} GB are needed and {limits.max_nodes} nodes of {limits.memory_gb_per_node:g} GB are "
-            "allowed; raise max_nodes in the limits of the workers' file, or use a cheaper protocol"
+            f"{request.memory_gb:.0f} GB are needed and {limits.max_nodes} nodes of {limits.memory_gb_per_node:g} GB "
+            "are allowed; raise max_nodes in the limits of the workers' file, or use a cheaper protocol"
         )
     cores = min(request.cores, limits.cores_per_node * limits.max_nodes)
     nodes = max(math.ceil(cores / limits.cores_per_node), math.ceil(request.memory_gb / limits.memory_gb_per_node))

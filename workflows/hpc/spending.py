@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Spending(Frozen):
-    """Core hours: of ended jobs, of those that are left as far as like ones have ended, and of a budget if there is one.
+    """Core hours: of ended jobs, of those that are left as far as like ones have ended, and of a budget if any.
 
     ``n_unknown`` is the number of jobs of a kind that none has ended of.
     """

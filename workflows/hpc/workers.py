@@ -37,17 +37,17 @@ class Placement(Frozen):
     template: str = ""
     python: str
     launch: str = ""
-    programs: dict[Literal["cp2k", "pw"], str] = {}
-    header: dict[str, str] = {}
+    programs: dict[Literal["cp2k", "pw"], str] = Field(default_factory=dict)
+    header: dict[str, str] = Field(default_factory=dict)
     limits: Limits
-    steps: dict[Step, StepSettings] = {}
+    steps: dict[Step, StepSettings] = Field(default_factory=dict)
 
 
 class WorkersFile(Frozen):
     """Workers as jobflow-remote defines them, and where each step runs."""
 
     workers: dict[str, dict[str, Any]]
-    exec_config: dict[str, Any] = {}
+    exec_config: dict[str, Any] = Field(default_factory=dict)
     placement: Placement
 
     def step(self, step: Step) -> StepSettings:

@@ -108,13 +108,13 @@ POLICIES: dict[Failure, Policy] = {
     ),
     Failure.SCF_NOT_CONVERGED: Policy(
         meaning="the self-consistent field did not converge",
-        reaction="inside the job: the next settings of the engine's ladder (scf_ladder in the protocol file); then stop and say",
+        reaction="inside the job: the next settings of the engine's ladder (scf_ladder of its protocols); then stop",
         advice="look at the structure and its oxidation states; relax it first, or raise max_scf_cycles",
     ),
     Failure.GIPAW_NOT_CONVERGED: Policy(
         meaning="the linear response of gipaw.x, VASP or CASTEP did not converge",
         reaction="stop and say: these runs are started by hand from written inputs",
-        advice="loosen response_tolerance_ry2 (QE), raise MAGRES_MAX_CG_STEPS (CASTEP) or NELM (VASP), as the message says",
+        advice="loosen response_tolerance_ry2 (QE), raise MAGRES_MAX_CG_STEPS (CASTEP) or NELM (VASP)",
     ),
     Failure.LOCALISATION_FAILED: Policy(
         meaning="the orbitals of a response calculation could not be localised (CP2K)",
@@ -215,7 +215,7 @@ SIGNS: tuple[tuple[Failure, Source, str], ...] = (
     (
         Failure.GIPAW_NOT_CONVERGED,
         "error",
-        r"(response|UnconvergedOutputError).*(not converge|NOT converged|exceeded)|gipaw.*not converge",
+        r"(response|UnconvergedOutputError|gipaw).*(not converge|NOT converged|exceeded)",
     ),
     (Failure.LOCALISATION_FAILED, "error", r"[Ll]ocali[sz]ation.*(fail|not converge)"),
     (Failure.RELAXATION_NOT_CONVERGED, "error", r"\bNotConvergedError"),
@@ -239,7 +239,7 @@ SIGNS: tuple[tuple[Failure, Source, str], ...] = (
     (
         Failure.PROGRAM_MISSING,
         "printed",
-        r"command not found|No module named|Unable to locate a modulefile|module\(s\) are unknown|No such file or directory",
+        r"command not found|No module named|Unable to locate a modulefile|module\(s\) are unknown|No such file or",
     ),
     (Failure.CANCELLED, "printed", r"CANCELLED AT|PBS: job killed|job deleted"),
     (
@@ -251,7 +251,7 @@ SIGNS: tuple[tuple[Failure, Source, str], ...] = (
 
 
 def classify(evidence: Evidence) -> Failure:
-    """The name of a failure; a job's own words count more than the scheduler's state, that more than what was printed."""
+    """The name of a failure: a job's own words go before the scheduler's state, that before what was printed."""
     for failure, source, pattern in SIGNS:
         if source == "error" and re.search(pattern, evidence.error, re.DOTALL):
             return failure

@@ -59,7 +59,7 @@ ACTIVE_STATES = (
 
 
 class JobRecord(Frozen):
-    """One job of a run. Times are seconds since 1970; ``reason`` is why it failed, ``resources`` what a scheduler gave."""
+    """One job of a run. Times are seconds since 1970; ``reason`` is why it failed, ``resources`` what it asked for."""
 
     uuid: str
     name: str

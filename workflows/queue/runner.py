@@ -20,8 +20,8 @@ from jobflow_remote.jobs.state import JobState
 from .errors import ClusterSilentError, DiskFullError, InterruptedRunError
 from .folder import PROJECT_NAME, RunFolder
 from .processes import LocalProcesses, processes_in, stop_processes, threads_per_job
-from .records import JobStatus, Snapshot, is_disk_full, snapshot
 from .react import Reaction, react
+from .records import JobStatus, Snapshot, is_disk_full, snapshot
 from .repair import LOCAL, Repairs, repair, retry_killed
 from .scripts import PilotManager, QuotingQueueManager, without_stdin
 
@@ -104,8 +104,8 @@ class StudyRunner(Runner):
             self._silent_polls += 1
             if self._silent_polls >= MAX_SILENT_POLLS:
                 raise ClusterSilentError(
-                    f"a cluster did not answer {self._silent_polls} times in a row ({error}); its jobs go on. Look with "
-                    "'surfshift hpc check', then go on with 'surfshift resume'"
+                    f"a cluster did not answer {self._silent_polls} times in a row ({error}); its jobs go on. Look "
+                    "with 'surfshift hpc check', then go on with 'surfshift resume'"
                 ) from error
         else:
             self._silent_polls = 0

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import shlex
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jobflow_remote.jobs.batch import RemoteBatchManager
@@ -18,6 +17,7 @@ from .errors import UnsafeValueError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from qtoolkit.core.data_objects import SubmissionResult
 
@@ -63,7 +63,7 @@ def without_stdin(host: Any) -> Any:
         import fabric
 
         host.config = fabric.Config(overrides={"run": {"in_stream": False}})
-        host._create_connection()  # noqa: SLF001  (the only way to hand over a configuration)
+        host._create_connection()
     return host
 
 

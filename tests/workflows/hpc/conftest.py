@@ -1,4 +1,4 @@
-"""A real Slurm of one node and an SSH server, started for the tests and ended after them; nothing outside their folder."""
+"""A real Slurm of one node and an SSH server, started for the tests and ended after them, in folders of their own."""
 
 from __future__ import annotations
 
@@ -108,6 +108,12 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+@pytest.fixture
+def closed_port() -> int:
+    """A port at which nothing listens."""
+    return free_port()
 
 
 def end(pid_file: Path) -> None:

@@ -12,13 +12,12 @@ from surfshift.workflows.hpc.check import check_worker
 from surfshift.workflows.hpc.templates import write_workers
 from surfshift.workflows.hpc.workers import load_workers
 
-from conftest import free_port
-
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from conftest import Login
     from surfshift.workflows.hpc.workers import WorkersFile
+
+    from conftest import Login
 
 pytestmark = pytest.mark.usefixtures("quick_polls")
 
@@ -70,15 +69,14 @@ def test_refusals_have_names_and_take_seconds(
     tmp_path: Path,
     login: Login,
     setup_file: Path,
+    closed_port: int,
+    *,
     values: dict[str, str],
     error: type[Exception],
     message: str,
 ) -> None:
-    if values.get("port") == "closed":
-        values = {"port": str(free_port())}
-    if values.get("key_file") == "stranger":
-        values = {"key_file": str(login.folder / "stranger")}
-    file = workers(tmp_path, login, setup=setup_file, **values)
+    replaced = {"closed": str(closed_port), "stranger": str(login.folder / "stranger")}
+    file = workers(tmp_path, login, **{"setup": setup_file} | {k: replaced.get(v, v) for k, v in values.items()})
     started = time.monotonic()
     with pytest.raises(error, match=message):
         check_worker(file, "cluster")

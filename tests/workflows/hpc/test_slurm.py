@@ -22,8 +22,9 @@ from surfshift.workflows.queue.runner import run_jobs
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from conftest import Login, Slurm
     from surfshift.workflows.queue.react import Reaction
+
+    from conftest import Login, Slurm
 
 
 def workers_file(tmp_path: Path, setup: Path, login: Any) -> WorkersFile:

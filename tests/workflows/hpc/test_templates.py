@@ -1,10 +1,9 @@
-"""Every template makes a project that jobflow-remote takes and scripts that a shell reads as meant; hostile values stay inert."""
+"""Every template makes a project that jobflow-remote takes and scripts that a shell reads as meant."""
 
 from __future__ import annotations
 
 import shutil
 import subprocess
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -27,6 +26,8 @@ from surfshift.workflows.queue.errors import UnsafeValueError
 from surfshift.workflows.queue.scripts import QuotingQueueManager, plain_name
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from surfshift.workflows.hpc.workers import WorkersFile
 
 HOSTILE = 'it\'s a "name" $(touch x1) `touch x2`; touch x3 & | > x4 $HOME'
@@ -154,7 +155,7 @@ def test_a_file_that_exists_is_kept_and_damage_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["slurm", "pbs", "sge", "local", "hawk", "jureca-cpu"])
 def test_hostile_values_run_nothing(name: str, tmp_path: Path) -> None:
-    """The script is really executed, in a folder with a hostile name, with a module command that notes what it was given."""
+    """The script is really executed, in a folder with a hostile name; a module command notes what it was given."""
     folder = tmp_path / "here $(touch x5) 'and' \"there\""
     folder.mkdir()
     stub = "module() { printf '%s\\n' \"$*\" >> modules.txt; }\nexport -f module\n"
@@ -199,7 +200,8 @@ def test_a_scheduler_line_takes_plain_words_only(value: str, tmp_path: Path) -> 
 @given(st.text())
 def test_job_names_are_plain_for_any_text(text: str) -> None:
     name = plain_name(text)
-    assert name[0].isalpha() and name[0].isascii()
+    assert name[0].isalpha()
+    assert name[0].isascii()
     assert len(name) <= 61
     assert set(name) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.+-")
 

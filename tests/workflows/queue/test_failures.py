@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from qtoolkit.io import SlurmIO
 from surfshift.workflows.hpc.resources import Limits
 from surfshift.workflows.queue.failures import POLICIES, Evidence, Failure, classify, policy_table
 from surfshift.workflows.queue.react import raised
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 CASES: list[tuple[Failure, Evidence]] = [
     (Failure.WALLTIME, Evidence(scheduler_state="TIMEOUT")),

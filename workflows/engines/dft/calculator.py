@@ -1,14 +1,14 @@
 """ase calculators that run one program per geometry, each starting from the wavefunction or density of the last one.
 
-ase's own CP2K calculator talks to a CP2K shell through pipes, which stalls above 100 atoms under MPI, and atomate2's makers
-relax inside the program, where neither this project's frozen atoms and symmetry nor its checks after every step apply. A
-program per step costs two seconds of start and leaves on the disk all that a restart after a lost allocation needs.
+ase's own CP2K calculator talks to a CP2K shell through pipes, which stalls above 100 atoms under MPI, and atomate2's
+makers relax inside the program, where neither this project's frozen atoms and symmetry nor its checks after every step
+apply. A program per step costs two seconds of start and leaves on the disk all that a restart after a lost allocation
+needs.
 """
 
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -22,6 +22,7 @@ from .pw import PREFIX, parse_pw, place_potentials, pw_input
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from ....structures.vocabulary import Candidate
     from .results import SinglePoint

@@ -1,4 +1,4 @@
-"""Protocols of the relaxing engines, read from data and validated, with the ladder for a field that does not converge."""
+"""Protocols of the relaxing engines, read from data, and the ladder for a field that does not converge."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ....structures.vocabulary import Frozen, Vector3  # noqa: TC001  (pydantic evaluates the annotation)
+from ....structures.vocabulary import Frozen, Vector3
 
 
 class SinglePoint(Frozen):

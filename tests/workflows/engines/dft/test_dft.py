@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -21,6 +21,9 @@ from surfshift.workflows.engines.dft.pw import parse_pw, place_potentials, pw_in
 from surfshift.workflows.engines.inputs.protocols import protocol_data
 from surfshift.workflows.engines.inputs.upf import MissingPotentialError
 from surfshift.workflows.study import DftSettings, RelaxSettings
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 needs_cp2k = pytest.mark.skipif(shutil.which("cp2k.psmp") is None, reason="CP2K is not installed (Debian package cp2k)")
 needs_pw = pytest.mark.skipif(
