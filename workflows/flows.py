@@ -13,7 +13,7 @@ from .study import NmrSettings, RelaxSettings, element_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from jobflow import Job
+    from jobflow import Job, OutputReference
 
     from ..analysis.vocabulary import Relaxation
     from ..structures.symmetry import SiteOrbit
@@ -45,7 +45,7 @@ class DftRelaxMaker(Maker):
     name: str = "relax"
     settings: RelaxSettings = field(default_factory=RelaxSettings)
 
-    def make(self, relaxation: Relaxation, candidate: Candidate) -> Job:
+    def make(self, relaxation: Relaxation | OutputReference, candidate: Candidate) -> Job:
         """One job whose output is a ``Relaxation``; ``candidate`` gives the name."""
         made: Job = relax_dft(relaxation, self.settings)
         engine = self.settings.dft.engine if self.settings.dft else "dft"

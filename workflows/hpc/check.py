@@ -206,7 +206,7 @@ def _job(file: WorkersFile, worker: str, settings: Any, host: Any, folder: str, 
     options |= {"job_name": "surfshift-check", "qout_path": f"{folder}/queue.out", "qerr_path": f"{folder}/queue.err"}
     started = time.monotonic()
     result = manager.submit([f"sleep {JOB_SECONDS}", "touch done"], options=options, work_dir=folder)
-    if result.status.value != "SUCCESSFUL":
+    if result.status is None or result.status.value != "SUCCESSFUL" or result.job_id is None:
         raise SchedulerMissingError(
             f"{scheduler} does not take a job: {(result.stderr or result.stdout or '').strip()[:400]}; check account, "
             "partition and limits in the workers' file"

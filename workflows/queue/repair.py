@@ -144,10 +144,11 @@ def _repair_cluster_jobs(controller: JobController, *, retry_failed: bool) -> No
 def _downloaded(controller: JobController, document: dict[str, Any]) -> Path:
     from jobflow_remote.remote.data import get_local_data_path
 
+    project: Any = controller.project
     return Path(
         get_local_data_path(
-            project=controller.project,
-            worker=controller.project.workers[document["worker"]],
+            project=project,
+            worker=project.workers[document["worker"]],
             job_id=document["uuid"],
             index=document["index"],
             run_dir=document["run_dir"],

@@ -117,7 +117,7 @@ class QuotingQueueManager(QueueManager):
         """Lines that load modules."""
         return "\n".join(f"module load {shlex.quote(module)}" for module in modules or ()) or None
 
-    def get_submission_script(
+    def get_submission_script(  # type: ignore[override]
         self, commands: Any, options: Any = None, work_dir: str | Path | None = None, **lines: Any
     ) -> str:
         """Text of a job script."""
@@ -139,7 +139,7 @@ class QuotingQueueManager(QueueManager):
             return f"{command.removesuffix(str(work_dir))}{shlex.quote(str(work_dir))}"
         return command
 
-    def submit(
+    def submit(  # type: ignore[override]
         self,
         commands: Any,
         options: Any = None,

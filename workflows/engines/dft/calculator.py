@@ -41,7 +41,11 @@ class ProgramCalculator(Calculator):
         Where the program works; what an earlier run left there is used as a first guess.
     """
 
-    implemented_properties: ClassVar[list[str]] = ["energy", "forces", "stress"]
+    implemented_properties: ClassVar[list[str]] = [  # type: ignore[misc]
+        "energy",
+        "forces",
+        "stress",
+    ]
 
     def __init__(
         self, engine: DftEngine, candidate: Candidate, folder: Path, *, protocol: str = "balanced", **overrides: object
@@ -76,7 +80,8 @@ class ProgramCalculator(Calculator):
             Any other named failure.
         """
         super().calculate(atoms, properties, system_changes)
-        moved = self.candidate.structure.moved_to(self.atoms.get_positions(), np.array(self.atoms.cell))
+        now: Any = self.atoms
+        moved = self.candidate.structure.moved_to(now.get_positions(), np.array(now.cell))
         candidate = self.candidate.model_copy(update={"structure": moved})
         ladder = scf_ladder(self.engine)
         while True:
