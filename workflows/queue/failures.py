@@ -31,6 +31,7 @@ class Failure(StrEnum):
     TRUNCATED_OUTPUT = "truncated output"
     NOT_FINITE_OUTPUT = "numbers not finite"
     WRONG_ATOM_ORDER = "wrong atom order"
+    PROGRAM_FAILED = "program failed"
     REFUSED = "refused"
     SUBMISSION_REFUSED = "submission refused"
 
@@ -160,6 +161,11 @@ POLICIES: dict[Failure, Policy] = {
         reaction="stop and say: a wrong assignment would go unnoticed",
         advice="the folder holds files of another run; empty it",
     ),
+    Failure.PROGRAM_FAILED: Policy(
+        meaning="CP2K or pw.x ended with an error that has no name here",
+        reaction="stop and say, with the end of its output",
+        advice="look at cp2k.out or pw.out in the job's folder; an error in MPI_Init asks for another launch line",
+    ),
     Failure.REFUSED: Policy(
         meaning="the job refused its input by name, for example an unsupported element",
         reaction="stop and say",
@@ -220,6 +226,7 @@ SIGNS: tuple[tuple[Failure, Source, str], ...] = (
     (Failure.LOCALISATION_FAILED, "error", r"[Ll]ocali[sz]ation.*(fail|not converge)"),
     (Failure.RELAXATION_NOT_CONVERGED, "error", r"\bNotConvergedError"),
     (Failure.TRUNCATED_OUTPUT, "error", r"TruncatedOutputError"),
+    (Failure.PROGRAM_FAILED, "error", r"ProgramFailedError"),
     (Failure.NOT_FINITE_OUTPUT, "error", r"NotFiniteOutputError|ExplodedError"),
     (Failure.WRONG_ATOM_ORDER, "error", r"WrongAtomOrderError|AtomOrderError|DifferentStructureError"),
     # what the scheduler prints into the job's output

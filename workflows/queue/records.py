@@ -98,7 +98,9 @@ class Snapshot(Frozen):
 def last_message(error: str) -> str:
     """The message at the end of a traceback, without the name of the exception's module."""
     lines = error.strip().splitlines()
-    starts = [k for k, line in enumerate(lines) if re.match(r"^[A-Za-z_][\w.]*(: |$)", line)]
+    named = r"^[A-Za-z_][\w.]*(Error|Exception|Interrupt|Exit|Warning)(: |$)"  # the message may hold a program's output
+    starts = [k for k, line in enumerate(lines) if re.match(named, line)]
+    starts = starts or [k for k, line in enumerate(lines) if re.match(r"^[A-Za-z_][\w.]*(: |$)", line)]
     text = "\n".join(lines[starts[-1] :]) if starts else error.strip()
     return re.sub(r"^(?:[A-Za-z_]\w*\.)+(?=\w+(?:: |$))", "", text)
 

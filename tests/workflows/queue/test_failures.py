@@ -72,6 +72,7 @@ CASES: list[tuple[Failure, Evidence]] = [
         Evidence(error="errors.NotFiniteOutputError: CP2K: '****' stands where a number belongs"),
     ),
     (Failure.WRONG_ATOM_ORDER, Evidence(error="errors.WrongAtomOrderError: pw.x: the atoms of the output are not")),
+    (Failure.PROGRAM_FAILED, Evidence(error="errors.ProgramFailedError: pw.x ended with code 1:\nsrun: error: task 0")),
     (Failure.REFUSED, Evidence(error="errors.UnsupportedTargetError: Xe is not supported")),
     (
         Failure.SUBMISSION_REFUSED,
