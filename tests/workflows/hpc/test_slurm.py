@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import sys
 import threading
 import time
@@ -27,6 +29,7 @@ from surfshift.workflows.hpc.workers import StepSettings, WorkersFile, load_work
 from surfshift.workflows.jobs import relax_dft
 from surfshift.workflows.queue.failures import Failure
 from surfshift.workflows.queue.folder import RunFolder
+from surfshift.workflows.queue.processes import processes_in, stop_processes
 from surfshift.workflows.queue.records import JobStatus, Snapshot
 from surfshift.workflows.queue.runner import run_jobs
 from surfshift.workflows.study import DftSettings, RelaxSettings, StudyFile
@@ -164,13 +167,12 @@ def test_a_lost_node_and_a_drained_one(
     def break_node() -> None:
         while not (tmp_path / "slow started").exists():
             time.sleep(0.2)
-        import os
-        import signal
-
         os.kill(int((slurm.folder / "slurmd.pid").read_text()), signal.SIGKILL)
         for line in slurm.call("ps", "-eo", "pid,args").splitlines():
             if "slurmstepd" in line and "grep" not in line:
                 os.kill(int(line.split()[0]), signal.SIGKILL)
+        # a node that is lost takes its processes along
+        stop_processes(process for found in processes_in(tmp_path / "far").values() for process in found)
         slurm.wait_for_node("down")
         slurm.call("scontrol", "update", f"NodeName={node}", "State=DRAIN", "Reason=test")
         slurm.start_node()
