@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..structures.errors import SurfshiftError
 from .relaxation import relax_candidate
@@ -48,7 +48,7 @@ def relax_by_dft(relaxation: Relaxation, settings: RelaxSettings, folder: Path, 
     if dft is None:
         raise NoDftSettingsError("relax.dft is missing; name an engine there: cp2k or pw")
     candidate = relaxation.candidate
-    calculator = ProgramCalculator(dft.engine, candidate, folder / dft.engine, protocol=dft.protocol, **overrides)
+    calculator: Any = ProgramCalculator(dft.engine, candidate, folder / dft.engine, protocol=dft.protocol, **overrides)
     own = settings.model_copy(update={"fmax_ev_per_ang": dft.fmax_ev_per_ang, "max_steps": dft.max_steps})
     relaxed = relax_candidate(candidate, own, calculator=calculator, checkpoint=folder / f"{dft.engine}.json")
     return relaxed.model_copy(update={"start_id": relaxation.start_id})

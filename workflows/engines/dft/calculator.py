@@ -1,4 +1,4 @@
-"""ase calculators that run one program per geometry, each starting from the wavefunction or density of the last one.
+"""Calculators for ase that run one program per geometry, each from the wavefunction or density of the last.
 
 ase's own CP2K calculator talks to a CP2K shell through pipes, which stalls above 100 atoms under MPI, and atomate2's
 makers relax inside the program, where neither this project's frozen atoms and symmetry nor its checks after every step
@@ -12,7 +12,6 @@ import shutil
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from ase.calculators.calculator import Calculator, all_changes
 
 from .cp2k import PROJECT, WAVEFUNCTION, cp2k_input, mesh, parse_cp2k
 from .errors import ProgramFailedError, ScfNotConvergedError
@@ -24,11 +23,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from ase import Atoms
+    from numpy.typing import NDArray
+
     from ....structures.vocabulary import Candidate
     from .results import SinglePoint
 
 
-class ProgramCalculator(Calculator):
+class ProgramCalculator:
     """Energies, forces and stresses of one candidate in moving geometries.
 
     Parameters
@@ -41,22 +43,19 @@ class ProgramCalculator(Calculator):
         Where the program works; what an earlier run left there is used as a first guess.
     """
 
-    implemented_properties: ClassVar[list[str]] = [  # type: ignore[misc]
-        "energy",
-        "forces",
-        "stress",
-    ]
+    implemented_properties: ClassVar[tuple[str, ...]] = ("energy", "free_energy", "forces", "stress")
 
     def __init__(
         self, engine: DftEngine, candidate: Candidate, folder: Path, *, protocol: str = "balanced", **overrides: object
     ) -> None:
-        super().__init__()
         self.engine = engine
         self.candidate = candidate
         self.folder = folder
         self.numbers: Any = (cp2k_protocol if engine == "cp2k" else pw_protocol)(protocol, **overrides)
         self.rung = 0
         self.n_runs = 0
+        self._results: dict[str, Any] = {}
+        self._geometry: bytes = b""
         folder.mkdir(parents=True, exist_ok=True)
         self._potentials = (
             place_potentials(dict.fromkeys(candidate.structure.elements), folder) if engine == "pw" else {}
@@ -67,10 +66,35 @@ class ProgramCalculator(Calculator):
         """Program and protocol in words."""
         return f"{self.engine} {self.numbers.functional} {self.numbers.name} {self.numbers.hash}"
 
-    def calculate(
-        self, atoms: Any = None, properties: Any = ("energy",), system_changes: Any = tuple(all_changes)
-    ) -> None:
+    def get_potential_energy(self, atoms: Atoms, force_consistent: bool = False) -> float:
+        """Energy in eV."""
+        del force_consistent
+        return float(self._ask(atoms, "energy"))
+
+    def get_forces(self, atoms: Atoms) -> NDArray[np.float64]:
+        """Forces (n, 3) in eV/angstrom."""
+        return np.array(self._ask(atoms, "forces"))
+
+    def get_stress(self, atoms: Atoms) -> NDArray[np.float64]:
+        """Stress xx, yy, zz, yz, xz, xy in eV/angstrom3."""
+        return np.array(self._ask(atoms, "stress"))
+
+    def _ask(self, atoms: Atoms, name: str) -> Any:
+        geometry = atoms.get_positions().tobytes() + np.array(atoms.cell).tobytes()
+        if geometry != self._geometry or name not in self._results:
+            self._results = self.calculate(atoms, with_stress=name == "stress" or "stress" in self._results)
+            self._geometry = geometry
+        return self._results[name]
+
+    def calculate(self, atoms: Atoms, *, with_stress: bool = False) -> dict[str, Any]:
         """Run the program; a field that does not converge is tried with the next settings of the ladder.
+
+        Parameters
+        ----------
+        atoms
+            The candidate's atoms where they are now.
+        with_stress
+            Also compute the stress.
 
         Raises
         ------
@@ -79,14 +103,12 @@ class ProgramCalculator(Calculator):
         DftError
             Any other named failure.
         """
-        super().calculate(atoms, properties, system_changes)
-        now: Any = self.atoms
-        moved = self.candidate.structure.moved_to(now.get_positions(), np.array(now.cell))
+        moved = self.candidate.structure.moved_to(atoms.get_positions(), np.array(atoms.cell))
         candidate = self.candidate.model_copy(update={"structure": moved})
         ladder = scf_ladder(self.engine)
         while True:
             try:
-                point = self._run(candidate, ladder[self.rung], with_stress="stress" in properties)
+                point = self._run(candidate, ladder[self.rung], with_stress=with_stress)
                 break
             except ScfNotConvergedError as error:
                 self._forget()
@@ -97,13 +119,10 @@ class ProgramCalculator(Calculator):
                         "converges better"
                     ) from error
                 self.rung += 1
-        self.results = {
-            "energy": point.energy_ev,
-            "free_energy": point.energy_ev,
-            "forces": np.array(point.forces_ev_per_ang),
-        }
+        results: dict[str, Any] = {"energy": point.energy_ev, "forces": np.array(point.forces_ev_per_ang)}
         if point.stress_ev_per_ang3 is not None:
-            self.results["stress"] = np.array(point.stress_ev_per_ang3)
+            results["stress"] = np.array(point.stress_ev_per_ang3)
+        return results
 
     def _run(self, candidate: Candidate, rung: Mapping[str, object], *, with_stress: bool) -> SinglePoint:
         try:
