@@ -95,11 +95,11 @@ def check(
     named = [worker] if worker is not None else [name for name in file.workers if not file.is_pilot(name)]
     has_notes = False
     for name in named:
-        say = (
-            (lambda text, name=name: print(f"{name}: {text} ...", file=sys.stderr))
-            if sys.stderr.isatty()
-            else (lambda _: None)
-        )
+
+        def say(text: str, name: str = name) -> None:
+            if sys.stderr.isatty():
+                print(f"{name}: {text} ...", file=sys.stderr)
+
         findings = check_worker(file, name, elements=wanted, wait_seconds=wait, say=say)
         table = Table("", name, "found", "what to do", box=None)
         for finding in findings:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .estimate import dft_request, relax_request, site_request
 
 if TYPE_CHECKING:
-    from jobflow import Flow
+    from jobflow import Flow, Job
 
     from ...structures.vocabulary import Candidate
     from ..study import StudyFile
     from .workers import WorkersFile
 
 
-def place_candidate(flow: Flow, candidate: Candidate, study: StudyFile, workers: WorkersFile) -> None:
+def place_candidate(flow: Flow | Job, candidate: Candidate, study: StudyFile, workers: WorkersFile) -> None:
     """Set worker and resources of a candidate's jobs, and of the site jobs that its flow will add.
 
     Parameters
@@ -30,7 +30,9 @@ def place_candidate(flow: Flow, candidate: Candidate, study: StudyFile, workers:
         If a step does not fit into the limits.
     """
     limits = workers.placement.limits
-    *relaxing, planning = flow.jobs
+    made: Any = flow
+    jobs: tuple[Any, ...] = made.jobs
+    *relaxing, planning = jobs
     relaxing[0].config.manager_config.update(workers.run_config("relax", relax_request(candidate.structure)[1]))
     if study.relax.dft is not None:
         request = dft_request(candidate, study.relax.dft.engine, study.relax.dft.protocol, limits)[1]
