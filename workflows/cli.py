@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from . import cli_hpc
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -29,6 +31,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+app.add_typer(cli_hpc.app, name="hpc")
 
 StudyArgument = Annotated[Path, typer.Argument(help="The study file.", metavar="STUDY")]
 FolderOption = Annotated[
@@ -120,10 +124,11 @@ def status(study: StudyArgument, folder: FolderOption = None, debug: DebugOption
     from rich.table import Table
     from rich.text import Text
 
+    from .hpc.spending import spending
     from .progress import clock, summary
     from .queue.records import snapshot
     from .study import load_study
-    from .study_run import run_folder
+    from .study_run import cluster_of, run_folder
 
     settings = load_study(study)
     place = run_folder(settings, study, folder)
@@ -135,6 +140,8 @@ def status(study: StudyArgument, folder: FolderOption = None, debug: DebugOption
         table.add_row(Text(job.name), job.status.value, took, Text(job.reason.splitlines()[0] if job.reason else ""))
     _console().print(table)
     _say(summary(now))
+    workers = cluster_of(settings)
+    _say(str(spending(now, workers.placement.limits if workers else None)))
 
 
 @app.command()

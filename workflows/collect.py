@@ -62,7 +62,7 @@ def start_state(study: StudyFile, study_path: Path) -> dict[str, Any]:
 
 
 def outputs(run: RunFolder) -> tuple[tuple[Relaxation, ...], tuple[SiteTensors, ...]]:
-    """Every relaxation and every site that is finished, in the order of their jobs."""
+    """The last relaxation of every candidate and every site that is finished, in the order of their jobs."""
     from monty.json import MontyDecoder
 
     controller = run.controller()
@@ -70,8 +70,9 @@ def outputs(run: RunFolder) -> tuple[tuple[Relaxation, ...], tuple[SiteTensors, 
     documents = [d for d in controller.jobstore.docs_store.query({}, ["uuid", "output"]) if d["uuid"] in order]
     documents.sort(key=lambda document: order[document["uuid"]])
     decoded = [MontyDecoder().process_decoded(document["output"]) for document in documents]
+    last = {output.start_id: output for output in decoded if isinstance(output, Relaxation)}
     return (
-        tuple(output for output in decoded if isinstance(output, Relaxation)),
+        tuple(last.values()),
         tuple(output for output in decoded if isinstance(output, SiteTensors)),
     )
 

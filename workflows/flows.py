@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 
 from jobflow import Flow, Maker
 
-from .jobs import plan_sites, relax, site_tensors
+from .jobs import plan_sites, relax, relax_dft, site_tensors
 from .study import NmrSettings, RelaxSettings, element_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from jobflow import Job
+    from jobflow import Job, OutputReference
 
+    from ..analysis.vocabulary import Relaxation
     from ..structures.symmetry import SiteOrbit
     from ..structures.vocabulary import Candidate
 
@@ -34,6 +35,21 @@ class RelaxMaker(Maker):
         """One job whose output is a ``Relaxation``."""
         made: Job = relax(candidate, self.settings)
         made.name = f"{self.name} {candidate.name}"
+        return made
+
+
+@dataclass
+class DftRelaxMaker(Maker):
+    """Relax a relaxed candidate further with CP2K or pw.x."""
+
+    name: str = "relax"
+    settings: RelaxSettings = field(default_factory=RelaxSettings)
+
+    def make(self, relaxation: Relaxation | OutputReference, candidate: Candidate) -> Job:
+        """One job whose output is a ``Relaxation``; ``candidate`` gives the name."""
+        made: Job = relax_dft(relaxation, self.settings)
+        engine = self.settings.dft.engine if self.settings.dft else "dft"
+        made.name = f"{self.name} {engine} {candidate.name}"
         return made
 
 
@@ -63,10 +79,14 @@ class CandidateMaker(Maker):
 
     def make(self, candidate: Candidate) -> Flow:
         """A flow that grows by one job per site once the candidate is relaxed."""
-        relaxed = self.relax_maker.make(candidate)
+        relaxing = [self.relax_maker.make(candidate)]
+        if self.relax_maker.settings.dft is not None:
+            chained = DftRelaxMaker(settings=self.relax_maker.settings)
+            relaxing.append(chained.make(relaxing[0].output, candidate))
+        relaxed = relaxing[-1]
         planned = plan_sites(relaxed.output, self.site_maker.settings, self.site_maker.max_memory_mb)
         planned.name = f"plan sites {candidate.name}"
-        return Flow([relaxed, planned], output=relaxed.output, name=f"{self.name} {candidate.name}")
+        return Flow([*relaxing, planned], output=relaxed.output, name=f"{self.name} {candidate.name}")
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jobflow import Flow, Response, job
@@ -21,16 +22,31 @@ def relax(candidate: Candidate, settings: RelaxSettings) -> Relaxation:
     """Relax one candidate."""
     from .relaxation import relax_candidate
 
-    return relax_candidate(candidate, settings)
+    return relax_candidate(candidate, settings, checkpoint=Path("relax.json"))
+
+
+@job
+def relax_dft(relaxation: Relaxation, settings: RelaxSettings) -> Relaxation:
+    """Relax a relaxed candidate further, by DFT."""
+    from .dft_relaxation import relax_by_dft
+
+    return relax_by_dft(relaxation, settings, Path.cwd())
 
 
 @job
 def site_tensors(structure: AtomicStructure, orbit: SiteOrbit, protocol: str, max_memory_mb: int) -> SiteTensors:
-    """Compute the tensors of one symmetry-distinct site."""
-    from .engines.cluster import compute_site
+    """Compute the tensors of one symmetry-distinct site, or take them from an earlier study that did."""
+    from . import tensor_cache
+    from .engines.cluster import compute_site, method_of
     from .engines.protocols import load_protocol
 
-    return compute_site(structure, orbit, load_protocol(protocol), max_memory_mb=max_memory_mb)
+    numbers = load_protocol(protocol)
+    known = tensor_cache.find(structure, orbit, method_of(numbers))
+    if known is not None:
+        return known
+    tensors = compute_site(structure, orbit, numbers, max_memory_mb=max_memory_mb)
+    tensor_cache.keep(structure, orbit, tensors)
+    return tensors
 
 
 @job

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.live import Live
 
+    from .queue.react import Reaction
     from .queue.repair import Repairs
 
 MAX_LISTED = 6
@@ -69,6 +70,11 @@ class Progress:
         ):
             for name in names:
                 self._line(f"{word}: {name}")
+
+    def failed(self, reaction: Reaction) -> None:
+        """Say what was done about a job that failed on a cluster."""
+        word = "again   " if reaction.runs_again else "given up"
+        self._line(f"{word} {reaction.job}: {reaction.message.splitlines()[0]}")
 
     def update(self, snapshot: Snapshot) -> None:
         """Show a new state."""

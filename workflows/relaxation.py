@@ -7,6 +7,7 @@ notes. The maker around this function is in ``surfshift.workflows.flows``.
 
 from __future__ import annotations
 
+import json
 import os
 import warnings
 from collections import Counter
@@ -18,8 +19,11 @@ import numpy as np
 from ..analysis.vocabulary import Relaxation
 from ..structures.bonding import find_bonds
 from ..structures.errors import SurfshiftError
+from .files import write_atomically
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ase import Atoms
     from ase.calculators.calculator import Calculator
     from numpy.typing import NDArray
@@ -67,7 +71,11 @@ def sevennet(model: str) -> Calculator:
 
 
 def relax_candidate(
-    candidate: Candidate, settings: RelaxSettings, *, calculator: Calculator | None = None
+    candidate: Candidate,
+    settings: RelaxSettings,
+    *,
+    calculator: Calculator | None = None,
+    checkpoint: Path | None = None,
 ) -> Relaxation:
     """Relax the atoms of a candidate, and the cell of a bulk if asked.
 
@@ -79,6 +87,9 @@ def relax_candidate(
         Model, force threshold and mode; see ``RelaxSettings``.
     calculator
         Any ase calculator instead of SevenNet.
+    checkpoint
+        File that holds the geometry of the last step; a relaxation of the same candidate that was cut off goes on
+        there.
 
     Raises
     ------
@@ -87,13 +98,15 @@ def relax_candidate(
     atoms = candidate.structure.to_ase()
     atoms.calc = sevennet(settings.model) if calculator is None else calculator
     frozen = candidate.frozen_atoms if candidate.kind == "slab" and settings.mode == "fixed-bottom" else ()
+    if checkpoint is not None:
+        _take_up(atoms, candidate, checkpoint)
     moves = candidate.kind == "slab" or settings.relax_bulk_positions
     moves_cell = candidate.kind == "bulk" and settings.relax_bulk_cell
     if moves or moves_cell:
         atoms.set_constraint(_constraints(atoms, frozen, moves_atoms=moves, moves_cell=moves_cell))
     n_steps, is_converged = 0, False
     if moves or moves_cell:
-        n_steps, is_converged = _optimise(atoms, candidate, settings, with_cell=moves_cell)
+        n_steps, is_converged = _optimise(atoms, candidate, settings, with_cell=moves_cell, checkpoint=checkpoint)
     energy, force = _checked_energy_and_force(atoms, candidate)
     if not (moves or moves_cell):
         is_converged = force <= settings.fmax_ev_per_ang
@@ -103,7 +116,7 @@ def relax_candidate(
             f"{settings.fmax_ev_per_ang} eV/A; raise relax.max_steps or relax.fmax_ev_per_ang"
         )
     relaxed = candidate.structure
-    if n_steps > 0:
+    if n_steps > 0 or not np.array_equal(atoms.get_positions(), candidate.structure.to_ase().get_positions()):
         relaxed = relaxed.moved_to(atoms.get_positions(), np.array(atoms.cell) if moves_cell else None)
     notes = (*candidate.notes, *_checked_changes(candidate, candidate.structure, relaxed))
     return Relaxation(
@@ -113,8 +126,28 @@ def relax_candidate(
         max_force_ev_per_ang=force,
         n_steps=n_steps,
         is_converged=is_converged,
-        model=f"sevenn {version('sevenn')}/{settings.model}" if calculator is None else type(calculator).__name__,
+        model=f"sevenn {version('sevenn')}/{settings.model}" if calculator is None else _method(calculator),
     )
+
+
+def _method(calculator: Calculator) -> str:
+    return str(getattr(calculator, "method", type(calculator).__name__))
+
+
+def _take_up(atoms: Atoms, candidate: Candidate, checkpoint: Path) -> None:
+    """Move the atoms to where an earlier relaxation of the same candidate was."""
+    try:
+        saved = json.loads(checkpoint.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return
+    if isinstance(saved, dict) and saved.get("start_id") == candidate.id and len(saved["positions"]) == len(atoms):
+        atoms.set_cell(saved["cell"])
+        atoms.set_positions(saved["positions"])
+
+
+def _keep(atoms: Atoms, candidate: Candidate, checkpoint: Path) -> None:
+    saved = {"start_id": candidate.id, "cell": atoms.cell.tolist(), "positions": atoms.get_positions().tolist()}
+    write_atomically(checkpoint, json.dumps(saved))
 
 
 def _constraints(atoms: Atoms, frozen: tuple[int, ...], *, moves_atoms: bool, moves_cell: bool) -> list[Any]:
@@ -130,7 +163,9 @@ def _constraints(atoms: Atoms, frozen: tuple[int, ...], *, moves_atoms: bool, mo
     return [symmetry] if moves_atoms else [symmetry, FixAtoms(indices=list(range(len(atoms))))]
 
 
-def _optimise(atoms: Atoms, candidate: Candidate, settings: RelaxSettings, *, with_cell: bool) -> tuple[int, bool]:
+def _optimise(
+    atoms: Atoms, candidate: Candidate, settings: RelaxSettings, *, with_cell: bool, checkpoint: Path | None = None
+) -> tuple[int, bool]:
     """Number of steps, and whether forces (and stresses, with the cell) came below the threshold."""
     from ase.filters import FrechetCellFilter
     from ase.optimize import FIRE, LBFGS
@@ -146,6 +181,8 @@ def _optimise(atoms: Atoms, candidate: Candidate, settings: RelaxSettings, *, wi
         for reached in run.irun(fmax=fmax, steps=settings.max_steps - n_steps):
             is_converged = bool(reached)
             _checked_energy_and_force(atoms, candidate)
+            if checkpoint is not None:
+                _keep(atoms, candidate, checkpoint)
         n_steps += run.nsteps
         if n_steps >= settings.max_steps:
             is_converged = is_converged and fmax <= settings.fmax_ev_per_ang

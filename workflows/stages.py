@@ -114,8 +114,22 @@ def _jobs(
     # the first stage's jobs, which a queue makes by itself, bear the plain name
     name = "nmr" if protocol == SCREEN_PROTOCOL else f"nmr {protocol}"
     maker = SiteMaker(name=name, settings=nmr, max_memory_mb=study.run.memory_per_job_mb)
-    made = [maker.make(candidate, orbit) for candidate, orbit in todo]
-    return [job for job in made if job.name not in submitted]
+    workers = None
+    if study.run.hpc is not None:
+        from .hpc.workers import load_workers
+
+        workers = load_workers(study.run.hpc)
+    jobs = []
+    for candidate, orbit in todo:
+        job = maker.make(candidate, orbit)
+        if job.name in submitted:
+            continue
+        if workers is not None:
+            from .hpc.place import place_site
+
+            place_site(job, candidate, nmr, study, workers)
+        jobs.append(job)
+    return jobs
 
 
 def add_jobs(run: RunFolder, jobs: Sequence[Job]) -> None:

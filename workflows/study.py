@@ -30,8 +30,17 @@ def element_of(isotope: str) -> str:
     return isotope.lstrip("0123456789")
 
 
+class DftSettings(Frozen):
+    """A second relaxation, by DFT, from where SevenNet ended: CP2K or pw.x, with the numbers of a protocol."""
+
+    engine: Literal["cp2k", "pw"]
+    protocol: Literal["fast", "balanced", "stringent"] = "balanced"
+    fmax_ev_per_ang: float = Field(default=0.05, gt=0, le=1)
+    max_steps: int = Field(default=100, ge=1)
+
+
 class RelaxSettings(Frozen):
-    """How candidates are relaxed.
+    """How candidates are relaxed: by SevenNet, then by DFT if ``dft`` is given.
 
     In mode ``symmetric`` a slab relaxes on both faces and keeps its symmetry, so that equivalent sites
     stay equivalent; in mode ``fixed-bottom`` the lower half of its thickness does not move.
@@ -44,6 +53,7 @@ class RelaxSettings(Frozen):
     mode: Literal["symmetric", "fixed-bottom"] = "symmetric"
     relax_bulk_cell: bool = False
     relax_bulk_positions: bool = True
+    dft: DftSettings | None = None
 
 
 class NmrSettings(Frozen):
@@ -122,7 +132,7 @@ class MeasuredSettings(Frozen):
 
 
 class RunSettings(Frozen):
-    """How much of this machine a run may use, and whether it stops early.
+    """How much of this machine a run may use, whether it stops early, and the workers' file of a cluster.
 
     With ``adaptive`` the cheapest tensors are computed for all candidates and the others only for those that the
     measurements have not ruled out by then.
@@ -131,6 +141,7 @@ class RunSettings(Frozen):
     adaptive: bool = False
     parallel_jobs: int = Field(default=2, ge=1, le=256)
     memory_gb: float = Field(default=8.0, gt=0.5)
+    hpc: StudyPath = None
 
     @property
     def memory_per_job_mb(self) -> int:
@@ -170,6 +181,10 @@ class StudyFile(Frozen):
         payload: dict[str, Any] = self.model_dump(mode="json", include={"crystal", "relax", "nmr"})
         payload["candidates"] = hashed_candidates(self.candidates)
         del payload["nmr"]["references"]
+        if payload["relax"]["dft"] is None:
+            del payload["relax"]["dft"]
+        else:
+            payload["dft_protocol"] = dft_protocol_hash(self.relax.dft)
         payload["protocol"] = load_protocol(self.nmr.protocol).hash
         if self.structure is not None:
             payload["structure"] = hashlib.sha256(self.structure.read_bytes()).hexdigest()
@@ -177,6 +192,15 @@ class StudyFile(Frozen):
         if films:
             payload["films"] = [hashlib.sha256(film.read_bytes()).hexdigest() for film in films]
         return content_hash(payload)
+
+
+def dft_protocol_hash(dft: DftSettings | None) -> str:
+    """Hash of the numbers of a DFT relaxation's protocol; empty without one."""
+    if dft is None:
+        return ""
+    from .engines.dft.protocols import cp2k_protocol, pw_protocol
+
+    return (cp2k_protocol if dft.engine == "cp2k" else pw_protocol)(dft.protocol).hash
 
 
 def load_study(path: str | Path) -> StudyFile:
@@ -204,6 +228,7 @@ def load_study(path: str | Path) -> StudyFile:
         ("candidates", "interfaces", k, "film_structure"): c.film_structure
         for k, c in enumerate(study.candidates.interfaces)
     }
+    named[("run", "hpc")] = study.run.hpc
     named |= {("measured", k, "peaks" if m.peaks else "spectrum"): m.path for k, m in enumerate(study.measured)}
     problems = [
         f"{lines.place(place)}: the file {target} does not exist"

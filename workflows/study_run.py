@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ..analysis.vocabulary import StudyResult
+    from .hpc.workers import WorkersFile
     from .progress import Progress
     from .study import StudyFile
 
@@ -87,11 +88,32 @@ def start(run: RunFolder, study: StudyFile, study_path: Path, *, say: Callable[[
     nmr = SiteMaker(settings=settings, max_memory_mb=study.run.memory_per_job_mb)
     maker = CandidateMaker(relax_maker=RelaxMaker(settings=study.relax), site_maker=nmr)
     flow = StudyMaker(name=study.study, candidate_maker=maker).make(candidates)
+    workers = cluster_of(study)
+    if workers is not None:
+        from .hpc.place import place_candidate
+
+        for part, candidate in zip(flow.jobs, candidates, strict=True):
+            place_candidate(part, candidate, study, workers)
     with run.only_runner():
-        run.write_project(parallel_jobs=study.run.parallel_jobs)
+        run.write_project(parallel_jobs=study.run.parallel_jobs, workers=workers)
         write_atomically(run.path / "study.yaml", study_path.read_text(encoding="utf-8"))
         adaptive = {"adaptive": True} if study.run.adaptive else {}
         run.submit(flow, start_state(study, study_path) | adaptive)
+
+
+def cluster_of(study: StudyFile) -> WorkersFile | None:
+    """The workers of a study's cluster, if it names any.
+
+    Raises
+    ------
+    HpcError
+        If the file cannot be used.
+    """
+    if study.run.hpc is None:
+        return None
+    from .hpc.workers import load_workers
+
+    return load_workers(study.run.hpc)
 
 
 def go_on(
@@ -121,6 +143,8 @@ def go_on(
                 on_change=progress.update,
                 on_repair=progress.repaired,
                 retry_failed=retry_failed,
+                workers=cluster_of(study),
+                on_failure=progress.failed,
             )
         retry_failed = False
         jobs = next_jobs(run, study, inputs, last, say=say)

@@ -23,3 +23,11 @@ class DiskFullError(EnvironmentProblemError):
 
 class InterruptedRunError(SurfshiftError):
     """The run was stopped from outside; finished work is kept."""
+
+
+class UnsafeValueError(SurfshiftError):
+    """A value for a job script that could be taken for a command or for syntax."""
+
+
+class ClusterSilentError(EnvironmentProblemError):
+    """A cluster that has jobs of the run does not answer any more."""

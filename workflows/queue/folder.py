@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from jobflow import Flow
     from jobflow_remote import JobController
 
+    from ..hpc.workers import WorkersFile
+
 PROJECT_NAME = "surfshift"
 
 
@@ -100,13 +102,17 @@ class RunFolder:
             file.flush()
             yield
 
-    def write_project(self, *, parallel_jobs: int) -> None:
-        """Write the jobflow-remote project of this folder."""
+    def write_project(self, *, parallel_jobs: int, workers: WorkersFile | None = None) -> None:
+        """Write the jobflow-remote project of this folder, with the workers of a cluster if there are any."""
         import jinja2
 
         template = resources.files("surfshift.hpc_templates").joinpath("local_project.yaml.jinja")
         text = jinja2.Template(template.read_text(encoding="utf-8"), undefined=jinja2.StrictUndefined).render(
-            name=PROJECT_NAME, folder=str(self.path), parallel_jobs=parallel_jobs
+            name=PROJECT_NAME,
+            folder=str(self.path),
+            parallel_jobs=parallel_jobs,
+            workers=workers.workers if workers else {},
+            exec_config=workers.exec_config if workers else {},
         )
         write_atomically(self.path / "project" / f"{PROJECT_NAME}.yaml", text)
 

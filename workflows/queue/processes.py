@@ -81,7 +81,7 @@ class LocalProcesses(QueueManager):
     """
 
     def __init__(self, host: Any, jobs_folder: Path, *, n_threads: int) -> None:
-        super().__init__(ShellIO(), host)  # type: ignore[no-untyped-call]
+        super().__init__(ShellIO(), host)
         self._jobs_folder = jobs_folder
         self._n_threads = n_threads
         self._children: dict[str, subprocess.Popen[bytes]] = {}

@@ -34,6 +34,8 @@ STATUS_OF_STATE = {
     "RUNNING": JobStatus.RUNNING,
     "RUN_FINISHED": JobStatus.RUNNING,
     "DOWNLOADED": JobStatus.RUNNING,
+    "BATCH_SUBMITTED": JobStatus.RUNNING,
+    "BATCH_RUNNING": JobStatus.RUNNING,
     "COMPLETED": JobStatus.DONE,
     "FAILED": JobStatus.FAILED,
     "REMOTE_ERROR": JobStatus.FAILED,
@@ -42,12 +44,22 @@ STATUS_OF_STATE = {
 }
 """jobflow-remote's states; all others are waiting for a parent or for a free place."""
 
-ACTIVE_STATES = ("READY", "CHECKED_OUT", "UPLOADED", "SUBMITTED", "RUNNING", "RUN_FINISHED", "DOWNLOADED")
+ACTIVE_STATES = (
+    "READY",
+    "CHECKED_OUT",
+    "UPLOADED",
+    "SUBMITTED",
+    "RUNNING",
+    "RUN_FINISHED",
+    "DOWNLOADED",
+    "BATCH_SUBMITTED",
+    "BATCH_RUNNING",
+)
 """States that the runner can move on from."""
 
 
 class JobRecord(Frozen):
-    """One job of a run. Times are seconds since 1970; ``reason`` is why it failed."""
+    """One job of a run. Times are seconds since 1970; ``reason`` is why it failed, ``resources`` what it asked for."""
 
     uuid: str
     name: str
@@ -55,6 +67,7 @@ class JobRecord(Frozen):
     started: float | None = None
     ended: float | None = None
     reason: str = ""
+    resources: dict[str, Any] | None = None
 
     @property
     def seconds(self) -> float | None:
@@ -85,7 +98,9 @@ class Snapshot(Frozen):
 def last_message(error: str) -> str:
     """The message at the end of a traceback, without the name of the exception's module."""
     lines = error.strip().splitlines()
-    starts = [k for k, line in enumerate(lines) if re.match(r"^[A-Za-z_][\w.]*(: |$)", line)]
+    named = r"^[A-Za-z_][\w.]*(Error|Exception|Interrupt|Exit|Warning)(: |$)"  # the message may hold a program's output
+    starts = [k for k, line in enumerate(lines) if re.match(named, line)]
+    starts = starts or [k for k, line in enumerate(lines) if re.match(r"^[A-Za-z_][\w.]*(: |$)", line)]
     text = "\n".join(lines[starts[-1] :]) if starts else error.strip()
     return re.sub(r"^(?:[A-Za-z_]\w*\.)+(?=\w+(?:: |$))", "", text)
 
@@ -96,7 +111,7 @@ def _timestamp(value: datetime | None) -> float | None:
 
 def snapshot(controller: JobController) -> Snapshot:
     """All jobs of the queue as they are now."""
-    fields = ["uuid", "job.name", "db_id", "state", "start_time", "end_time", "error", "remote.error"]
+    fields = ["uuid", "job.name", "db_id", "state", "start_time", "end_time", "error", "remote.error", "resources"]
     documents = sorted(controller.jobs.find({}, projection=fields), key=lambda d: int(d["db_id"]))
     return Snapshot(
         jobs=tuple(_record(document) for document in documents),
@@ -114,6 +129,7 @@ def _record(document: dict[str, Any]) -> JobRecord:
         started=_timestamp(document.get("start_time")),
         ended=_timestamp(document.get("end_time")),
         reason=last_message(error) if error else "",
+        resources=document.get("resources") if isinstance(document.get("resources"), dict) else None,
     )
 
 

@@ -28,6 +28,9 @@ WAITING_STATES = ("CHECKED_OUT", "UPLOADED")
 
 FAILED_STATES = ("FAILED", "REMOTE_ERROR")
 
+LOCAL = "local"
+"""The worker whose jobs are processes of this machine."""
+
 
 class Repairs(Frozen):
     """Names of the jobs that were still running, that had finished unseen, and that start again."""
@@ -50,8 +53,8 @@ def set_job(controller: JobController, document: dict[str, Any], **values: Any) 
     controller.jobs.update_one({"uuid": document["uuid"], "index": document["index"]}, {"$set": fields})
 
 
-def reset_job(controller: JobController, document: dict[str, Any]) -> None:
-    """Let a job start from the beginning; its folder is emptied first."""
+def reset_job(controller: JobController, document: dict[str, Any], *, keep_files: bool = False) -> None:
+    """Let a job start again; its folder is emptied first, unless its files are a start for the next try."""
     from jobflow_remote.jobs.data import get_reset_job_base_dict
 
     set_job(
@@ -59,7 +62,7 @@ def reset_job(controller: JobController, document: dict[str, Any]) -> None:
         document,
         **get_reset_job_base_dict(),
         state="READY",
-        remote__prerun_cleanup=True,
+        remote__prerun_cleanup=not keep_files,
         remote__process_id=None,
     )
 
@@ -81,7 +84,9 @@ def repair(run: RunFolder, controller: JobController, *, retry_failed: bool = Fa
     adopted, finished, reset = [], [], []
     fields = ["uuid", "index", "state", "run_dir", "error", "remote", "job.name"]
     states = [*STARTED_STATES, *FAILED_STATES, "DOWNLOADED"]
-    for document in list(controller.jobs.find({"state": {"$in": states}}, projection=fields)):
+    _repair_cluster_jobs(controller, retry_failed=retry_failed)
+    query = {"state": {"$in": states}, "worker": LOCAL}
+    for document in list(controller.jobs.find(query, projection=fields)):
         folder, name = job_folder(run, document).resolve(), document["job"]["name"]
         output = job_output(folder)
         state = document["state"]
@@ -112,10 +117,43 @@ def repair(run: RunFolder, controller: JobController, *, retry_failed: bool = Fa
             finished.append(name)
     if retry_failed:
         controller.db["kills"].delete_many({})
+        controller.db["failures"].delete_many({})
     for flow in list(controller.flows.find({}, projection=["uuid", "jobs"])):
         controller.refresh_children(flow["jobs"])
         controller.update_flow_state(flow["uuid"])
     return Repairs(adopted=tuple(adopted), finished=tuple(finished), reset=tuple(reset))
+
+
+def _repair_cluster_jobs(controller: JobController, *, retry_failed: bool) -> None:
+    """Jobs that a scheduler has go on without the runner; only what the runner itself left half done is put in order.
+
+    A job that was uploaded, and may have been submitted just before a kill, is submitted again: its folder's lock keeps
+    the two apart.
+    """
+    fields = ["uuid", "index", "state", "run_dir", "worker", "error", "remote", "job.name"]
+    for document in list(controller.jobs.find({"worker": {"$ne": LOCAL}}, projection=fields)):
+        state = document["state"]
+        if state == "CHECKED_OUT" or (state in FAILED_STATES and retry_failed):
+            reset_job(controller, document, keep_files=state in FAILED_STATES)
+        elif state == "DOWNLOADED":
+            folder = _downloaded(controller, document)
+            if (output := job_output(folder)) is not None:
+                remove_half_added_jobs(controller, document, output)
+
+
+def _downloaded(controller: JobController, document: dict[str, Any]) -> Path:
+    from jobflow_remote.remote.data import get_local_data_path
+
+    project: Any = controller.project
+    return Path(
+        get_local_data_path(
+            project=project,
+            worker=project.workers[document["worker"]],
+            job_id=document["uuid"],
+            index=document["index"],
+            run_dir=document["run_dir"],
+        )
+    )
 
 
 def remove_half_added_jobs(controller: JobController, document: dict[str, Any], output: dict[str, Any]) -> None:
@@ -158,7 +196,8 @@ def retry_killed(run: RunFolder, controller: JobController) -> list[str]:
     """
     again = []
     fields = ["uuid", "index", "state", "job.name", "error"]
-    for document in list(controller.jobs.find({"state": {"$in": list(FAILED_STATES)}}, projection=fields)):
+    query = {"state": {"$in": list(FAILED_STATES)}, "worker": LOCAL}
+    for document in list(controller.jobs.find(query, projection=fields)):
         if job_output(job_folder(run, document)) is not None:
             continue
         kills = controller.db["kills"]

@@ -17,18 +17,25 @@ from jobflow_remote.config.base import LogLevel
 from jobflow_remote.jobs.runner import Runner
 from jobflow_remote.jobs.state import JobState
 
-from .errors import DiskFullError, InterruptedRunError
+from .errors import ClusterSilentError, DiskFullError, InterruptedRunError
 from .folder import PROJECT_NAME, RunFolder
 from .processes import LocalProcesses, processes_in, stop_processes, threads_per_job
+from .react import Reaction, react
 from .records import JobStatus, Snapshot, is_disk_full, snapshot
-from .repair import Repairs, repair, retry_killed
+from .repair import LOCAL, Repairs, repair, retry_killed
+from .scripts import PilotManager, QuotingQueueManager, without_stdin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from jobflow_remote.remote.queue import QueueManager
 
+    from ..hpc.resources import Limits
+    from ..hpc.workers import WorkersFile
+
 POLL_SECONDS = 0.5
+CLUSTER_POLL_SECONDS = 5.0
+MAX_SILENT_POLLS = 60
 MIN_FREE_BYTES = 64 * 2**20
 """Below this much free space a run stops, while the queue can still be written."""
 
@@ -38,26 +45,70 @@ STEPS = [state.value for state in (JobState.CHECKED_OUT, JobState.UPLOADED, JobS
 class StudyRunner(Runner):
     """jobflow-remote's runner, with jobs of the local worker as plain processes and without waiting times."""
 
-    def __init__(self, run: RunFolder, *, parallel_jobs: int) -> None:
+    def __init__(self, run: RunFolder, *, parallel_jobs: int, workers: WorkersFile | None = None) -> None:
         run.use_project()
         super().__init__(PROJECT_NAME, log_level=LogLevel.INFO)
         log = logging.getLogger("jobflow_remote")
         for handler in list(log.handlers):
             if type(handler) is logging.StreamHandler:
                 log.removeHandler(handler)
+        for host in {id(host): host for host in self.hosts.values()}.values():
+            without_stdin(host)
+        for name, worker in self.workers.items():
+            if worker.batch is not None:
+                self.batch_workers[name] = PilotManager(self.hosts[name], worker.batch.jobs_handle_dir)
+        self._python = workers.placement.python if workers else "python"
+        self._polled = 0.0
+        self._silent_polls = 0
         self._local = LocalProcesses(self.get_host("local"), run.jobs, n_threads=threads_per_job(parallel_jobs))
 
     def get_queue_manager(self, worker_name: str) -> QueueManager:
-        """Processes for the local worker, jobflow-remote's own managers for others."""
-        return self._local if worker_name == "local" else super().get_queue_manager(worker_name)
+        """Processes for the local worker, schedulers with quoted scripts for others."""
+        if worker_name == LOCAL:
+            return self._local
+        if worker_name not in self.queue_managers:
+            scheduler, host = self.get_worker(worker_name).get_scheduler_io(), self.get_host(worker_name)
+            self.queue_managers[worker_name] = QuotingQueueManager(scheduler, host, python=self._python)
+        manager: QueueManager = self.queue_managers[worker_name]
+        return manager
 
     def step(self) -> None:
-        """Take in what has ended, start what can start."""
-        self.check_run_status()
+        """Take in what has ended, start what can start; clusters are asked every few seconds only."""
+        self.check_run_status({"worker": LOCAL})
+        if len(self.workers) > 1 and time.monotonic() - self._polled > CLUSTER_POLL_SECONDS:
+            self._polled = time.monotonic()
+            self._ask_clusters()
         self.advance_state(STEPS)
         self.checkout()
         self.refresh_num_current_jobs()
         self.advance_state(STEPS)
+
+    def _ask_clusters(self) -> None:
+        """Take in what clusters tell; one that does not answer for a moment is asked again at the next poll.
+
+        Raises
+        ------
+        ClusterSilentError
+            After ``MAX_SILENT_POLLS`` polls in a row without an answer.
+        OSError
+            If the disk of this machine is full.
+        """
+        try:
+            self.check_run_status({"worker": {"$ne": LOCAL}})
+            if self.batch_workers:
+                self.update_batch_jobs()
+        except Exception as error:
+            if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+                raise
+            logging.getLogger("jobflow_remote").warning("a cluster did not answer", exc_info=True)
+            self._silent_polls += 1
+            if self._silent_polls >= MAX_SILENT_POLLS:
+                raise ClusterSilentError(
+                    f"a cluster did not answer {self._silent_polls} times in a row ({error}); its jobs go on. Look "
+                    "with 'surfshift hpc check', then go on with 'surfshift resume'"
+                ) from error
+        else:
+            self._silent_polls = 0
 
     def cleanup(self) -> None:
         """Close stores and the log file."""
@@ -75,6 +126,8 @@ def run_jobs(
     on_change: Callable[[Snapshot], None] = lambda _: None,
     on_repair: Callable[[Repairs], None] = lambda _: None,
     retry_failed: bool = False,
+    workers: WorkersFile | None = None,
+    on_failure: Callable[[Reaction], None] = lambda _: None,
 ) -> Snapshot:
     """Run every job that can run, whatever state the queue was left in; a failed job stops no other.
 
@@ -90,6 +143,10 @@ def run_jobs(
         Called once with what had to be put in order.
     retry_failed
         Also start failed jobs again.
+    workers
+        Workers of a cluster, beside this machine.
+    on_failure
+        Called with what was done about each job that failed on a cluster.
 
     Raises
     ------
@@ -98,15 +155,17 @@ def run_jobs(
     DiskFullError
         If no space is left; what is finished is kept.
     InterruptedRunError
-        After Ctrl-C or a polite kill; the running jobs are stopped, what is finished is kept.
+        After Ctrl-C or a polite kill; the jobs of this machine are stopped, those of a cluster go on, and what is
+        finished is kept.
     """
     with run.only_runner(), _full_disk_named(run), _signals_raise():
-        run.write_project(parallel_jobs=parallel_jobs)
+        run.write_project(parallel_jobs=parallel_jobs, workers=workers)
         with _warnings_into_log():
-            runner = StudyRunner(run, parallel_jobs=parallel_jobs)
+            runner = StudyRunner(run, parallel_jobs=parallel_jobs, workers=workers)
             try:
                 on_repair(repair(run, runner.job_controller, retry_failed=retry_failed))
-                return _loop(run, runner, on_change)
+                limits = workers.placement.limits if workers else None
+                return _loop(run, runner, on_change, on_failure, limits)
             except BaseException:
                 stop_processes(process for found in processes_in(run.jobs).values() for process in found)
                 raise
@@ -114,12 +173,21 @@ def run_jobs(
                 runner.cleanup()
 
 
-def _loop(run: RunFolder, runner: StudyRunner, on_change: Callable[[Snapshot], None]) -> Snapshot:
+def _loop(
+    run: RunFolder,
+    runner: StudyRunner,
+    on_change: Callable[[Snapshot], None],
+    on_failure: Callable[[Reaction], None],
+    limits: Limits | None,
+) -> Snapshot:
     while True:
         if shutil.disk_usage(run.path).free < MIN_FREE_BYTES:
             _refuse_full_disk(run, None)
         runner.step()
         retry_killed(run, runner.job_controller)
+        if len(runner.workers) > 1:
+            for reaction in react(runner, limits):
+                on_failure(reaction)
         now = snapshot(runner.job_controller)
         on_change(now)
         if any(is_disk_full(job.reason) for job in now.of(JobStatus.FAILED)):

@@ -81,7 +81,14 @@ def periodic_protocol_names() -> tuple[str, ...]:
     return tuple(protocol_data("vasp")["protocols"])
 
 
-def _load(engine: str, model: type[P], name: str, overrides: dict[str, object]) -> P:
+def load_periodic(engine: str, model: type[P], name: str, overrides: dict[str, object]) -> P:
+    """One protocol of an engine's data file.
+
+    Raises
+    ------
+    UnknownProtocolError
+        If the name or an override is unknown or a value does not fit.
+    """
     data = protocol_data(engine)
     if name not in data["protocols"]:
         raise UnknownProtocolError(f"unknown {engine} protocol {name!r}; {nearest(name, data['protocols'])}")
@@ -108,7 +115,7 @@ def vasp_protocol(name: str = "balanced", **overrides: object) -> VaspProtocol:
     UnknownProtocolError
         If the name or an override is unknown or a value does not fit.
     """
-    return _load("vasp", VaspProtocol, name, overrides)
+    return load_periodic("vasp", VaspProtocol, name, overrides)
 
 
 def castep_protocol(name: str = "balanced", **overrides: object) -> CastepProtocol:
@@ -119,7 +126,7 @@ def castep_protocol(name: str = "balanced", **overrides: object) -> CastepProtoc
     UnknownProtocolError
         If the name or an override is unknown or a value does not fit.
     """
-    return _load("castep", CastepProtocol, name, overrides)
+    return load_periodic("castep", CastepProtocol, name, overrides)
 
 
 def qe_protocol(name: str = "balanced", **overrides: object) -> QeProtocol:
@@ -130,4 +137,4 @@ def qe_protocol(name: str = "balanced", **overrides: object) -> QeProtocol:
     UnknownProtocolError
         If the name or an override is unknown or a value does not fit.
     """
-    return _load("qe", QeProtocol, name, overrides)
+    return load_periodic("qe", QeProtocol, name, overrides)

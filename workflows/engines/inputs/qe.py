@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ....structures.vocabulary import AtomicStructure, Candidate
+    from ..dft.protocols import PwProtocol
     from .protocols import QeProtocol
 
 LONG_AXIS_ANG = 20.0
@@ -92,7 +93,7 @@ def qe_inputs(
     extras = checked_extra("qe", ("pw",), extra or {})
     return InputFiles(
         files={
-            f"{prefix}-scf.in": _scf(
+            f"{prefix}-scf.in": pw_text(
                 candidate,
                 protocol,
                 prefix=prefix,
@@ -128,15 +129,22 @@ def _is_functional(written: str, wanted: str) -> bool:
     return words in long or words.split(" ")[0] == wanted
 
 
-def _scf(
+def pw_text(
     candidate: Candidate,
-    protocol: QeProtocol,
+    protocol: QeProtocol | PwProtocol,
     *,
     prefix: str,
     potentials: Mapping[str, str],
     pseudo_dir: str,
     extras: Mapping[str, Value],
 ) -> str:
+    """Input of a pw.x run of fixed atoms; the order of the atoms is that of the structure.
+
+    Raises
+    ------
+    InputError
+        If the folder's name cannot be written into an input file.
+    """
     from ase.data import atomic_masses, atomic_numbers
 
     if re.search(r"['\"\n\r!]", pseudo_dir):

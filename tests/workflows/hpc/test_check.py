@@ -1,0 +1,88 @@
+"""`hpc check` against a real SSH server and a real Slurm: what works, and each refusal by name within seconds."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from surfshift.workflows.hpc import errors
+from surfshift.workflows.hpc.check import check_worker
+from surfshift.workflows.hpc.templates import write_workers
+from surfshift.workflows.hpc.workers import load_workers
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from surfshift.workflows.hpc.workers import WorkersFile
+
+    from conftest import Login
+
+pytestmark = pytest.mark.usefixtures("quick_polls")
+
+
+def workers(folder: Path, login: Login, **values: Any) -> WorkersFile:
+    given = {
+        "host": "127.0.0.1",
+        "port": login.port,
+        "user": "root",
+        "key_file": login.key,
+        "python": sys.executable,
+        "work_dir": folder / "work",
+        "max_hours": 0.1,
+        **values,
+    }
+    file = folder / "workers.yaml"
+    file.unlink(missing_ok=True)
+    write_workers("slurm", {key: str(value) for key, value in given.items()}, file)
+    return load_workers(file)
+
+
+def test_a_worker_over_ssh_that_works(tmp_path: Path, login: Login, setup_file: Path) -> None:
+    (tmp_path / "upf").mkdir()
+    (tmp_path / "upf" / "Al.pbe.UPF").touch()
+    file = workers(
+        tmp_path, login, setup=setup_file, launch="", cp2k="no-such-cp2k", pw="bash", upf_folder=tmp_path / "upf"
+    )
+    found = {finding.what: finding for finding in check_worker(file, "cluster", elements=("Al", "P"))}
+    assert [name for name, finding in found.items() if finding.advice] == ["CP2K", "UPF P"]
+    assert found["CP2K"].found == "no-such-cp2k is not on the PATH of the worker"
+    assert found["UPF Al"].found == "Al.pbe.UPF"
+    assert "done after" in found["job"].found
+    assert not list((tmp_path / "work").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("values", "error", "message"),
+    [
+        ({"port": "closed"}, errors.UnreachableHostError, "does not answer"),
+        ({"host": "no-such-host.invalid"}, errors.UnreachableHostError, "does not answer"),
+        ({"key_file": "stranger"}, errors.KeyRefusedError, "refuses the login"),
+        ({"key_file": "/no/such/key"}, errors.KeyRefusedError, "refuses the login"),
+        ({"work_dir": "/proc/none"}, errors.WorkerSetupError, "cannot be written"),
+        ({"python": "/no/python"}, errors.WorkerSetupError, "cannot import surfshift"),
+        ({"partition": "nosuch"}, errors.SchedulerMissingError, "does not take a job: .*invalid partition"),
+    ],
+)
+def test_refusals_have_names_and_take_seconds(
+    tmp_path: Path,
+    login: Login,
+    setup_file: Path,
+    closed_port: int,
+    *,
+    values: dict[str, str],
+    error: type[Exception],
+    message: str,
+) -> None:
+    replaced = {"closed": str(closed_port), "stranger": str(login.folder / "stranger")}
+    file = workers(tmp_path, login, **{"setup": setup_file} | {k: replaced.get(v, v) for k, v in values.items()})
+    started = time.monotonic()
+    with pytest.raises(error, match=message):
+        check_worker(file, "cluster")
+    assert time.monotonic() - started < 40
+
+
+def test_a_worker_that_is_not_there(tmp_path: Path, login: Login) -> None:
+    with pytest.raises(errors.UnknownWorkerError, match="did you mean 'cluster'"):
+        check_worker(workers(tmp_path, login), "clutser")

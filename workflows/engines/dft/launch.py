@@ -1,0 +1,112 @@
+"""Starting CP2K and pw.x: the launch line comes from the worker, never from a shell."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+from typing import TYPE_CHECKING
+
+from .errors import (
+    DftError,
+    LicenceMissingError,
+    OutOfMemoryError,
+    OutputDiskFullError,
+    ProgramFailedError,
+    ProgramMissingError,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from .protocols import DftEngine
+
+LAUNCH_VARIABLES: dict[DftEngine, str] = {"cp2k": "SURFSHIFT_CP2K", "pw": "SURFSHIFT_PW"}
+"""Hold the launch line of a worker, for example ``srun cp2k.psmp``; the worker templates set them."""
+
+PROGRAMS: dict[DftEngine, tuple[str, ...]] = {"cp2k": ("cp2k.psmp", "cp2k.popt", "cp2k"), "pw": ("pw.x",)}
+PACKAGES: dict[DftEngine, str] = {"cp2k": "Debian package cp2k", "pw": "Debian package quantum-espresso"}
+SIGNS: tuple[tuple[type[DftError], tuple[str, ...]], ...] = (
+    (OutputDiskFullError, ("No space left on device", "Disk quota exceeded")),
+    (
+        OutOfMemoryError,
+        ("Cannot allocate memory", "cannot allocate", "insufficient virtual memory", "out of memory", "oom-kill"),
+    ),
+    (LicenceMissingError, ("licence", "license server", "No license")),
+)
+
+
+def launch_line(engine: DftEngine) -> list[str]:
+    """Words of the command that starts a program.
+
+    Raises
+    ------
+    ProgramMissingError
+        If the launch line's program, or without a launch line the program itself, is not on the PATH.
+    """
+    variable = LAUNCH_VARIABLES[engine]
+    if line := os.environ.get(variable, "").strip():
+        words = shlex.split(line)
+        if shutil.which(words[0]) is None:
+            raise ProgramMissingError(
+                f"{words[0]} is not on the PATH of this worker ({variable} is {line!r}); load its module in the "
+                "worker's pre_run or correct the launch line"
+            )
+        return words
+    found = next((path for name in PROGRAMS[engine] if (path := shutil.which(name))), None)
+    if found is None:
+        raise ProgramMissingError(
+            f"{PROGRAMS[engine][0]} is not on the PATH of this worker; load its module in the worker's pre_run, set "
+            f"{variable}, or install it ({PACKAGES[engine]})"
+        )
+    return [found]
+
+
+def run_program(engine: DftEngine, arguments: list[str], folder: Path, output: Path) -> str:
+    """Run a program in a folder with its output in a file; returns the output's text.
+
+    Parameters
+    ----------
+    engine
+        Which program.
+    arguments
+        Words after the launch line.
+    folder, output
+        Working folder, and the file that takes standard output and standard error.
+
+    Raises
+    ------
+    ProgramMissingError
+        If there is no such program.
+    ProgramFailedError, OutOfMemoryError, LicenceMissingError, OutputDiskFullError
+        If it ended with an error; the last lines of the output are in the message.
+    """
+    environment = dict(os.environ)
+    environment.setdefault("OMP_NUM_THREADS", "1")
+    if os.geteuid() == 0:
+        # Open MPI refuses to start for root, who is the only user of a container.
+        environment |= {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+    command = [*launch_line(engine), *arguments]
+    with output.open("wb") as file:
+        try:
+            done = subprocess.run(
+                command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=file, stderr=file, check=False
+            )
+        except OSError as error:
+            raise ProgramMissingError(f"{command[0]} cannot be started: {error}") from error
+    text = output.read_text(encoding="utf-8", errors="replace")
+    if done.returncode != 0:
+        raise named_failure(engine, text, done.returncode)
+    return text
+
+
+def named_failure(engine: DftEngine, text: str, code: int) -> DftError:
+    """The error that an output of a failed program tells of."""
+    tail = "\n".join([line for line in text.splitlines() if line.strip()][-12:])
+    for kind, signs in SIGNS:
+        if any(sign.lower() in text[-20_000:].lower() for sign in signs):
+            return kind(f"{PROGRAMS[engine][0]} ended with code {code}:\n{tail}")
+    if code in {-9, 137}:
+        return OutOfMemoryError(f"{PROGRAMS[engine][0]} was killed, most often because the memory was full:\n{tail}")
+    return ProgramFailedError(f"{PROGRAMS[engine][0]} ended with code {code}:\n{tail}")

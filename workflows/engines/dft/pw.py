@@ -1,0 +1,138 @@
+"""pw.x: the input of a single point and what its output says."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..inputs.common import species_of
+from ..inputs.qe import pw_text
+from ..inputs.upf import ENDINGS, MissingPotentialError, read_upf
+from .errors import (
+    NotFiniteOutputError,
+    ScfNotConvergedError,
+    TruncatedOutputError,
+    WrongAtomOrderError,
+)
+from .gth import write_gth
+from .results import SinglePoint
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from ....structures.vocabulary import AtomicStructure, Candidate
+    from .protocols import PwProtocol
+
+RYDBERG_EV = 13.605693122994
+BOHR_ANG = 0.529177210903
+PREFIX = "surfshift"
+UPF_VARIABLE = "SURFSHIFT_PW_UPF_DIR"
+"""Folder of the UPF files for relaxations, with no need of GIPAW data; without it CP2K's GTH potentials are used."""
+
+
+def place_potentials(elements: Iterable[str], folder: Path) -> dict[str, str]:
+    """File name of each element's pseudopotential in a folder, where links or files are put.
+
+    Raises
+    ------
+    MissingPotentialError
+        If an element has none.
+    """
+    named = os.environ.get(UPF_VARIABLE)
+    if not named:
+        return write_gth(elements, folder)
+    files = sorted(path for path in Path(named).iterdir() if path.suffix in ENDINGS) if Path(named).is_dir() else []
+    found: dict[str, str] = {}
+    for element in elements:
+        own = [path for path in files if re.match(rf"{element}(?![a-z])", path.name, re.IGNORECASE)]
+        match = next((path for path in own if read_upf(path).element == element), None)
+        if match is None:
+            raise MissingPotentialError(f"no UPF file of {element} in {named!r} ({UPF_VARIABLE}); put one there")
+        link = folder / match.name
+        if not link.exists():
+            link.symlink_to(match.resolve())
+        found[element] = match.name
+    return found
+
+
+def pw_input(
+    candidate: Candidate,
+    protocol: PwProtocol,
+    potentials: Mapping[str, str],
+    *,
+    rung: Mapping[str, object],
+    is_restart: bool = False,
+    with_stress: bool = False,
+) -> str:
+    """Input of energy and forces; symmetry is off, so that every candidate and mesh is treated alike.
+
+    Parameters
+    ----------
+    candidate, protocol
+        Structure and numbers; a slab with a dipole along its normal gets the dipole correction.
+    potentials
+        File name of each element in the working folder.
+    rung
+        Entry of the ladder for a field that does not converge.
+    is_restart
+        Start from the density of an earlier run in the same folder.
+    with_stress
+        Also compute the stress.
+    """
+    extras: dict[str, str | int | float | bool] = {"tprnfor": True, "tstress": with_stress, "disk_io": "low"}
+    if is_restart:
+        extras["startingpot"] = "file"
+    extras |= {
+        key: str(value) if key != "mixing_beta" else float(str(value)) for key, value in rung.items() if key != "name"
+    }
+    return pw_text(candidate, protocol, prefix=PREFIX, potentials=potentials, pseudo_dir="./", extras=extras)
+
+
+def parse_pw(text: str, structure: AtomicStructure, *, with_stress: bool = False) -> SinglePoint:
+    """Energy, forces and, if asked for, the stress of an output.
+
+    Raises
+    ------
+    ScfNotConvergedError, TruncatedOutputError, NotFiniteOutputError, WrongAtomOrderError
+        As for CP2K.
+    """
+    if "convergence NOT achieved" in text:
+        raise ScfNotConvergedError("pw.x: the self-consistent field did not converge")
+    if "JOB DONE" not in text:
+        raise TruncatedOutputError("pw.x: the output ends before its last line; the run was cut off")
+    energies = re.findall(r"^!\s+total energy\s+=\s+(\S+) Ry", text, re.MULTILINE)
+    start = text.rfind("Forces acting on atoms")
+    if not energies or start < 0:
+        raise TruncatedOutputError("pw.x: the output has no energy or no forces")
+    rows = re.findall(r"atom\s+(\d+) type\s+(\d+)\s+force =\s+(\S+)\s+(\S+)\s+(\S+)", text[start:])[: len(structure)]
+    kinds = species_of(structure)
+    if [kinds[int(row[1]) - 1] for row in rows if int(row[1]) <= len(kinds)] != list(structure.elements):
+        raise WrongAtomOrderError("pw.x: the atoms of the output are not those of the input, in their order")
+    stress = None
+    if with_stress:
+        block = re.search(r"total\s+stress.*?\n((?:\s+\S+.*\n){3})", text)
+        if block is None:
+            raise TruncatedOutputError("pw.x: the output has no stress")
+        unit = RYDBERG_EV / BOHR_ANG**3
+        tensor = -np.array([[_number(x) for x in line.split()[:3]] for line in block.group(1).splitlines()]) * unit
+        stress = tuple(float(tensor[i, j]) for i, j in ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1)))
+    unit = RYDBERG_EV / BOHR_ANG
+    return SinglePoint(
+        energy_ev=_number(energies[-1]) * RYDBERG_EV,
+        forces_ev_per_ang=tuple((_number(x) * unit, _number(y) * unit, _number(z) * unit) for _, _, x, y, z in rows),
+        stress_ev_per_ang3=stress,
+    )
+
+
+def _number(word: str) -> float:
+    try:
+        value = float(word)
+    except ValueError:
+        value = float("nan")
+    if not np.isfinite(value):
+        raise NotFiniteOutputError(f"pw.x: {word!r} stands where a number belongs")
+    return value

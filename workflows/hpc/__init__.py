@@ -1,0 +1,1 @@
+"""Running a study on a cluster: workers, resources, checks."""

@@ -1,0 +1,172 @@
+"""Rough costs of a study's jobs, from atoms, electrons and protocol; right to a factor of about three.
+
+The factors are timings on one core of the machine of benchmarks/README.md and are scaled by size; a step's entry in the
+workers' file replaces any of them. See ``docs/clusters.md`` for where each came from.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from ...structures.vocabulary import Frozen
+from .resources import Limits, Request, capped, charged_core_hours
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ...structures.vocabulary import AtomicStructure, Candidate
+    from ..study import NmrSettings, RelaxSettings, StudyFile
+    from .workers import Step, WorkersFile
+
+SEVENNET_SECONDS_PER_ATOM = 0.03
+"""Core seconds of one SevenNet (7net-l3i5) force evaluation per atom."""
+
+RELAX_STEPS = 60
+DFT_STEPS = 40
+SCF_CYCLES = 14
+CP2K_SECONDS = 9.2
+"""Core seconds of one SCF cycle of 72 atoms of AlPO4 (384 valence electrons), CP2K DZVP-MOLOPT-SR, 400 Ry, Gamma."""
+CP2K_ELECTRONS = 384
+PW_OVER_CP2K = 4.0
+"""A plane-wave run with norm-conserving potentials of oxygen against CP2K, the same cell and one k-point."""
+
+NMR_SECONDS = 82.0
+NMR_FUNCTIONS = 264
+NMR_POWER = 2.6
+"""Core seconds of a site of 264 basis functions (31P in berlinite, two cores for 41 s), and how they grow."""
+FUNCTIONS = {"heavy": 10.0, "light": 2.5, "target": 90.0}
+"""Basis functions per atom of the fast protocol: beyond helium, hydrogen and caps, and what the target's shell adds."""
+PROTOCOL_FACTORS = {"fast": 1.0, "balanced": 1.7, "stringent": 3.2}
+"""Basis functions against the fast protocol."""
+
+SAFETY = 3.0
+"""Wall time asked for, against the estimate."""
+WANTED_HOURS = 4.0
+"""A DFT relaxation gets as many cores as bring it near this wall time."""
+
+
+class StepCost(Frozen):
+    """Jobs of one step of one candidate: how many, core hours of all, and what each asks for."""
+
+    candidate: str
+    step: str
+    n_jobs: int
+    core_hours: float
+    request: Request
+    max_charged_core_hours: float
+
+
+def relax_request(structure: AtomicStructure) -> tuple[float, Request]:
+    """Core hours of a SevenNet relaxation, and what it asks for."""
+    hours = RELAX_STEPS * SEVENNET_SECONDS_PER_ATOM * len(structure) / 3600
+    return hours, Request(cores=1, memory_gb=2 + 0.02 * len(structure), hours=max(0.1, SAFETY * hours))
+
+
+def valence_electrons(structure: AtomicStructure) -> int:
+    """Valence electrons, with those of an unknown element guessed as eight."""
+    from ..engines.inputs.protocols import protocol_data
+
+    table: dict[str, int] = protocol_data("cp2k")["valence"]
+    return sum(table.get(element, 8) for element in structure.elements)
+
+
+def dft_request(candidate: Candidate, engine: str, protocol: str, limits: Limits) -> tuple[float, Request]:
+    """Core hours of a DFT relaxation, and what it asks for: as many cores as bring it near ``WANTED_HOURS``."""
+    from ..engines.dft.cp2k import mesh
+    from ..engines.dft.protocols import cp2k_protocol, pw_protocol
+    from ..engines.inputs.common import kpoint_grid
+
+    structure = candidate.structure
+    electrons = valence_electrons(structure)
+    if engine == "cp2k":
+        numbers = cp2k_protocol(protocol)
+        n_points = math.prod(mesh(structure, numbers))
+        factor = (numbers.cutoff_ry / 400) ** 1.0
+    else:
+        plane_waves = pw_protocol(protocol)
+        n_points = math.prod(kpoint_grid(structure, plane_waves.kpoint_spacing_per_ang))
+        factor = PW_OVER_CP2K * (plane_waves.cutoff_ry / 60) ** 1.5
+    per_cycle = CP2K_SECONDS * factor * (electrons / CP2K_ELECTRONS) ** 2.0 * math.ceil(n_points / 2)
+    core_hours = max(0.02, DFT_STEPS * SCF_CYCLES * per_cycle / 3600)
+    most = limits.cores_per_node * limits.max_nodes
+    cores = min(most, max(1, math.ceil(core_hours / WANTED_HOURS), len(structure) // 4))
+    memory = 2 + 0.5 * cores + 0.01 * len(structure) * n_points
+    return core_hours, Request(cores=cores, memory_gb=memory, hours=max(0.5, SAFETY * core_hours / cores))
+
+
+def site_request(candidate: Candidate, nmr: NmrSettings, max_memory_mb: int) -> tuple[int, float, Request]:
+    """Number of a candidate's sites, core hours of them all, and what the largest asks for; clusters are really cut."""
+    from ...structures.errors import SurfshiftError
+    from ..engines.fragment import cut_cluster
+    from ..engines.protocols import load_protocol
+    from ..jobs import wanted_sites
+
+    protocol = load_protocol(nmr.protocol)
+    hours = []
+    for orbit in wanted_sites(candidate, nmr):
+        try:
+            cluster = cut_cluster(
+                candidate.structure,
+                orbit.atom_indices[0],
+                shells=protocol.shells,
+                max_cap_rescaling=protocol.max_cap_rescaling,
+            )
+        except SurfshiftError:
+            continue  # the job will say why, in seconds
+        light = sum(element == "H" for element in cluster.elements) + len(cluster.cap_charges)
+        heavy = len(cluster.elements) - sum(element == "H" for element in cluster.elements)
+        functions = heavy * FUNCTIONS["heavy"] + light * FUNCTIONS["light"] + FUNCTIONS["target"]
+        functions *= PROTOCOL_FACTORS[nmr.protocol] if nmr.protocol != "stringent" else PROTOCOL_FACTORS["balanced"]
+        hours.append(NMR_SECONDS * (functions / NMR_FUNCTIONS) ** NMR_POWER / 3600)
+    largest = max(hours, default=0.01)
+    request = Request(cores=1, memory_gb=max_memory_mb / 1000 + 1, hours=max(0.25, SAFETY * largest))
+    return len(hours), sum(hours), request
+
+
+def estimate_study(
+    study: StudyFile, candidates: Sequence[Candidate], workers: WorkersFile | None = None
+) -> tuple[StepCost, ...]:
+    """Costs of every step of every candidate.
+
+    Parameters
+    ----------
+    study, candidates
+        The study and what it builds.
+    workers
+        Where the steps run; their limits cap what is asked for. Without it one node of 32 cores is meant.
+    """
+    limits = (
+        workers.placement.limits
+        if workers
+        else Limits(cores_per_node=32, memory_gb_per_node=96, max_nodes=1, max_hours=24)
+    )
+    costs = []
+    for candidate in candidates:
+        steps = _steps(candidate, study.relax, study.nmr, study.run.memory_per_job_mb, limits)
+        for step, n_jobs, core_hours, request in steps:
+            asked = workers.request(step, request) if workers else capped(request, limits)
+            costs.append(
+                StepCost(
+                    candidate=candidate.name,
+                    step=step,
+                    n_jobs=n_jobs,
+                    core_hours=core_hours,
+                    request=asked,
+                    max_charged_core_hours=n_jobs * charged_core_hours(asked, limits),
+                )
+            )
+    return tuple(costs)
+
+
+def _steps(
+    candidate: Candidate, relax: RelaxSettings, nmr: NmrSettings, memory_mb: int, limits: Limits
+) -> list[tuple[Step, int, float, Request]]:
+    hours, request = relax_request(candidate.structure)
+    steps: list[tuple[Step, int, float, Request]] = [("relax", 1, hours, request)]
+    if relax.dft is not None:
+        hours, request = dft_request(candidate, relax.dft.engine, relax.dft.protocol, limits)
+        steps.append(("dft", 1, hours, request))
+    n_sites, hours, request = site_request(candidate, nmr, memory_mb)
+    steps.append(("nmr", n_sites, hours, request))
+    return steps

@@ -1,0 +1,54 @@
+"""Tells each job of a flow on which worker it runs and what it asks for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .estimate import dft_request, relax_request, site_request
+
+if TYPE_CHECKING:
+    from jobflow import Flow, Job
+
+    from ...structures.vocabulary import Candidate
+    from ..study import NmrSettings, StudyFile
+    from .workers import WorkersFile
+
+
+def place_candidate(flow: Flow | Job, candidate: Candidate, study: StudyFile, workers: WorkersFile) -> None:
+    """Set worker and resources of a candidate's jobs, and of the site jobs that its flow will add.
+
+    Parameters
+    ----------
+    flow
+        Made by ``CandidateMaker`` for this candidate.
+    candidate, study, workers
+        What the estimates come from, and where each step runs.
+
+    Raises
+    ------
+    HpcError
+        If a step does not fit into the limits.
+    """
+    limits = workers.placement.limits
+    made: Any = flow
+    jobs: tuple[Any, ...] = made.jobs
+    *relaxing, planning = jobs
+    relaxing[0].config.manager_config.update(workers.run_config("relax", relax_request(candidate.structure)[1]))
+    if study.relax.dft is not None:
+        request = dft_request(candidate, study.relax.dft.engine, study.relax.dft.protocol, limits)[1]
+        relaxing[1].config.manager_config.update(workers.run_config("dft", request))
+    request = site_request(candidate, study.nmr, study.run.memory_per_job_mb)[2]
+    planning.config.manager_config.update(workers.run_config("plan", request))
+    planning.config.response_manager_config.update(workers.run_config("nmr", request))
+
+
+def place_site(job: Job, candidate: Candidate, nmr: NmrSettings, study: StudyFile, workers: WorkersFile) -> None:
+    """Set worker and resources of one site's job, made on its own with the settings ``nmr``.
+
+    Raises
+    ------
+    HpcError
+        If the job does not fit into the limits.
+    """
+    request = site_request(candidate, nmr, study.run.memory_per_job_mb)[2]
+    job.config.manager_config.update(workers.run_config("nmr", request))
