@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .cli_coatings import register
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -258,6 +260,9 @@ def reference(
         _say(f"references  {write_references(made, out)}")
     if picture is not None:
         _say(f"picture     {draw_reference(made[0], picture)}")
+
+
+register(app, _say)
 
 
 def main() -> None:

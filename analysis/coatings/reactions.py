@@ -26,6 +26,7 @@ EDGE = 1e-6
 
 SAME_EV = 1e-7
 SMALLEST_AMOUNT = 1e-4
+LEAST_PROBABILITY = 0.05
 
 
 class Kink(Frozen):
@@ -50,6 +51,8 @@ class ReactionCurve(Frozen):
         reservoir not counted.
     worst
         The kink of lowest energy.
+    product_probability
+        Share of sampled energies for which a phase is among the products at that ratio.
     energy_error_ev
         Standard deviation of the energy at ``worst`` over sampled energies.
     probability
@@ -65,6 +68,7 @@ class ReactionCurve(Frozen):
     worst: Kink
     energy_error_ev: float
     probability: float
+    product_probability: dict[str, float]
     threshold_ev: float
     alone_ev_per_atom: float
 
@@ -109,9 +113,19 @@ class System:
         found = lowest_mixture(self.matrix, self.energies, vector[self.rows], self._start)
         return float(found.energy_ev[0]), found.potentials_ev[0], found.basis[0], found.amounts[0]
 
-    def sampled(self, vector: Array, basis: NDArray[np.int64]) -> Array:
-        """Energy of the lowest mixture for each sample of energies, from a basis feasible for this composition."""
-        return lowest_mixture(self.matrix, self.samples, vector[self.rows], basis).energy_ev
+    def sampled(self, vector: Array, basis: NDArray[np.int64]) -> tuple[Array, dict[str, float]]:
+        """Energy of the lowest mixture for each sample, and how often each phase is in it.
+
+        ``basis`` is one that is feasible for this composition.
+        """
+        found = lowest_mixture(self.matrix, self.samples, vector[self.rows], basis)
+        chosen, counts = np.unique(found.basis[found.amounts > SMALLEST_AMOUNT], return_counts=True)
+        share = counts / len(self.samples)
+        return found.energy_ev, {
+            self.space.formulas[self.columns[c]]: round(float(p), 3)
+            for c, p in sorted(zip(chosen, share, strict=True), key=lambda item: -item[1])
+            if p >= LEAST_PROBABILITY
+        }
 
     def reactant_energy(self, reactant: Reactant) -> tuple[float, Array]:
         """Energy of a solid as it is, nominal and for each sample; the mixture's where it is no phase of the table."""
@@ -197,7 +211,8 @@ def reaction_curve(
     share = order[number]
     worst = kinks[number]
     basis = solved[share][2]
-    drawn = system.sampled(mixed(share), basis) - share * first_samples - (1.0 - share) * second_samples
+    energies, appearing = system.sampled(mixed(share), basis)
+    drawn = energies - share * first_samples - (1.0 - share) * second_samples
     ends = (solved[EDGE][0] - second_ev) * (1.0 - share) + (solved[1.0 - EDGE][0] - first_ev) * share
     return ReactionCurve(
         first=first.formula,
@@ -207,6 +222,7 @@ def reaction_curve(
         worst=worst,
         energy_error_ev=round(float(drawn.std()), 5),
         probability=round(float((drawn < -threshold_ev).mean()), 3),
+        product_probability=appearing,
         threshold_ev=threshold_ev,
         alone_ev_per_atom=round(float(ends), 6),
     )
