@@ -21,7 +21,9 @@ def register(app: typer.Typer, say: Callable[[str], None]) -> None:
     @app.command()
     def screen(
         *,
-        electrolyte: Annotated[list[str], typer.Option(help="Name or formula, LATP for example; several are possible.")],
+        electrolyte: Annotated[
+            list[str], typer.Option(help="Name or formula, LATP for example; several are possible.")
+        ],
         electrode: Annotated[list[str], typer.Option(help="Name, Li for example, or FORMULA@LOW-HIGH in volt.")],
         coatings: Annotated[Path | None, typer.Option(help="File with one formula or library name per line.")] = None,
         coating: Annotated[list[str] | None, typer.Option(help="One coating; several are possible.")] = None,
@@ -33,7 +35,9 @@ def register(app: typer.Typer, say: Callable[[str], None]) -> None:
         ),
         workers: Annotated[int, typer.Option(min=0, help="Processes; 0 takes all processors.")] = 0,
         samples: Annotated[int, typer.Option(min=8, help="Sampled sets of energies.")] = 64,
-        signal_to_noise: Annotated[float, typer.Option(min=1, help="Tallest line over noise, for detectability.")] = 300.0,
+        signal_to_noise: Annotated[
+            float, typer.Option(min=1, help="Tallest line over noise, for detectability.")
+        ] = 300.0,
         debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
     ) -> None:
         """Screen coatings between electrolytes and electrodes: windows, reactions, products and their NMR lines."""
@@ -43,7 +47,9 @@ def register(app: typer.Typer, say: Callable[[str], None]) -> None:
         settings = Settings(n_samples=samples, signal_to_noise=signal_to_noise)
         run_screening(electrolyte, electrode, coatings, coating or [], energies, out, workers, settings, say)
 
-    phases = typer.Typer(help="Competing phases: list them, compute their energies, make the table.", no_args_is_help=True)
+    phases = typer.Typer(
+        help="Competing phases: list them, compute their energies, make the table.", no_args_is_help=True
+    )
     app.add_typer(phases, name="phases")
 
     @phases.command("list")
@@ -91,7 +97,9 @@ def error_lines(corrections: object) -> list[str]:
 
     assert isinstance(corrections, Corrections)
     lines = ["chemistry      compounds   uncorrected   left out (eV/atom)"]
-    for chemistry, error in sorted(corrections.error_ev_per_atom.items(), key=lambda item: -corrections.counts[item[0]]):
+    for chemistry, error in sorted(
+        corrections.error_ev_per_atom.items(), key=lambda item: -corrections.counts[item[0]]
+    ):
         before = corrections.uncorrected_error_ev_per_atom[chemistry]
         lines.append(f"{chemistry:14} {corrections.counts[chemistry]:9} {before:13.3f} {error:10.3f}")
     return lines
@@ -163,12 +171,17 @@ def describe(result: CoatingResult) -> list[str]:
     """A coating in a few lines, each number with its phase coverage."""
     window = result.window
     ends = [
-        f"{side.voltage_v:.2f} +- {side.error_v:.2f} V" if side.voltage_v is not None else "no limit by lithium exchange"
+        f"{side.voltage_v:.2f} +- {side.error_v:.2f} V"
+        if side.voltage_v is not None
+        else "no limit by lithium exchange"
         for side in (window.reduction, window.oxidation)
     ]
     lines = [f"  {result.coating}", f"    window {ends[0]} to {ends[1]} ({result.window_coverage})"]
     for title, contact in (("electrolyte", result.electrolyte), ("electrode", result.electrode)):
         curve = contact.closed
+        if curve.worst.share in (0.0, 1.0):
+            lines.append(f"    with the {title}: no reaction ({contact.coverage})")
+            continue
         products = ", ".join(f"{f} ({p:.0%})" for f, p in curve.product_probability.items())
         lines.append(
             f"    with the {title}: {curve.worst.energy_ev_per_atom:.3f} +- {curve.energy_error_ev:.3f} eV/atom, reacts with "

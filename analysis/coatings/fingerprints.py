@@ -159,7 +159,11 @@ def _published() -> dict[str, tuple[NmrLine, ...]]:
             source=shift.source,
             grade=shift.grade.value,
         )
-        if all(abs(line.delta_ppm - known.delta_ppm) > 0.2 for known in found.get(name, []) if known.isotope == line.isotope):
+        if all(
+            abs(line.delta_ppm - known.delta_ppm) > 0.2
+            for known in found.get(name, [])
+            if known.isotope == line.isotope
+        ):
             found.setdefault(name, []).append(line)
     return {name: tuple(lines) for name, lines in found.items()}
 

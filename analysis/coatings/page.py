@@ -48,6 +48,8 @@ def render_page(
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    assert environment.loader is not None
+    style, _, _ = environment.loader.get_source(environment, "style.css.jinja")
     lines: dict[str, list[dict[str, Any]]] = {}
     for result in results:
         for formula, known in result.lines.items():
@@ -61,7 +63,7 @@ def render_page(
     pairs = list(dict.fromkeys((r.electrolyte_name, r.electrode_name) for r in results))
     return environment.get_template("screening.html.jinja").render(
         data=json.dumps(data, separators=(",", ":")).replace("</", "<\\/"),
-        style=environment.get_template("style.css.jinja").render(),
+        style=style,
         pairs=pairs,
         results=results,
         refused=refused,

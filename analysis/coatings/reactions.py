@@ -161,9 +161,7 @@ def make_reactant(space: PhaseSpace, formula: str, amounts: dict[str, float]) ->
     return Reactant(formula=formula, vector=space.vector(amounts), column=space.index_of(formula))
 
 
-def reaction_curve(
-    system: System, first: Reactant, second: Reactant, *, threshold_ev: float = 0.005
-) -> ReactionCurve:
+def reaction_curve(system: System, first: Reactant, second: Reactant, *, threshold_ev: float = 0.005) -> ReactionCurve:
     """Reaction energy against mixing ratio, its worst point, and the probability of a reaction there."""
     first_ev, first_samples = system.reactant_energy(first)
     second_ev, second_samples = system.reactant_energy(second)

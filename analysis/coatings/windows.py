@@ -133,9 +133,7 @@ def _products(space: PhaseSpace, reactant: Reactant, basis: NDArray[np.int64], a
     return tuple(f for _, f in sorted(kept, reverse=True) if f not in (reactant.formula, "Li"))
 
 
-def _reaction(
-    space: PhaseSpace, reactant: Reactant, basis: NDArray[np.int64], amounts: Array, sign: float
-) -> str:
+def _reaction(space: PhaseSpace, reactant: Reactant, basis: NDArray[np.int64], amounts: Array, sign: float) -> str:
     """The reaction of one formula unit, lithium on the left for a reduction and on the right for an oxidation."""
     if all(space.formulas[b] == "Li" for b in basis if space.formulas[b] not in (reactant.formula,)):
         return ""
@@ -146,7 +144,9 @@ def _reaction(
         return "none: lithium metal does not react"
     size = formula_size(reactant.formula)
     units = size / used
-    terms = " + ".join(f"{_number(a * units / formula_size(f))}{f}" for f, a in sorted(held.items(), key=lambda x: -x[1]))
+    terms = " + ".join(
+        f"{_number(a * units / formula_size(f))}{f}" for f, a in sorted(held.items(), key=lambda x: -x[1])
+    )
     lithium_text = f"{_number(lithium * units)}Li"
     if sign > 0:
         return f"{reactant.formula} + {lithium_text} -> {terms}"
