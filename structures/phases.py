@@ -123,7 +123,7 @@ def _yaml(name: str) -> list[dict[str, Any]]:
 
 def _without_booleans(loader: Any) -> Any:
     class Plain(loader):  # type: ignore[misc]
-        yaml_implicit_resolvers = {
+        yaml_implicit_resolvers = {  # noqa: RUF012 - as in the base class
             key: [(tag, pattern) for tag, pattern in rules if tag != "tag:yaml.org,2002:bool"]
             for key, rules in loader.yaml_implicit_resolvers.items()
         }
@@ -268,23 +268,35 @@ def _from_sites(entry: dict[str, Any], species: list[str], cell: list[float]) ->
     kept: list[Any] = []
     for element, orbit in zip(species, entry["sites"].values(), strict=True):
         for xyz in orbit:
-            start = len(kept)
+            images = np.empty((0, 3))
             for image in (rotations @ np.array(xyz, dtype=float) + translations) % 1.0:
-                gaps = [image - other for other in kept[start:]]
-                if all(np.linalg.norm((gap - np.round(gap)) @ lattice) > 0.05 for gap in gaps):
-                    kept.append(image)
-                    elements.append(element)
+                gaps = images - image
+                if not (np.linalg.norm((gaps - np.round(gaps)) @ lattice, axis=1) < 0.05).any():
+                    images = np.vstack([images, image])
+            kept += list(images)
+            elements += [element] * len(images)
     return Structure(lattice, elements, np.array(kept))
 
 
 def _operations(entry: dict[str, Any]) -> tuple[Any, Any]:
     import spglib
 
-    kinds = {hall: spglib.get_spacegroup_type(hall) for hall in range(1, 531)}
-    first = next(hall for hall, kind in kinds.items() if kind is not None and kind.number == entry["number"])
-    found = spglib.get_symmetry_from_database(entry.get("hall", first))
+    found = spglib.get_symmetry_from_database(entry.get("hall", _first_halls()[entry["number"]]))
     assert found is not None
     return np.array(found["rotations"], dtype=float), np.array(found["translations"], dtype=float)
+
+
+@cache
+def _first_halls() -> dict[int, int]:
+    """First Hall number of each space group, which is its standard setting."""
+    import spglib
+
+    found: dict[int, int] = {}
+    for hall in range(1, 531):
+        kind = spglib.get_spacegroup_type(hall)
+        assert kind is not None
+        found.setdefault(int(kind.number), hall)
+    return found
 
 
 def _lattice(number: int, cell: list[float]) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..analysis.coatings.screening import CoatingResult, Settings
+
+
+FEW = 20
+"""Up to so many coatings the slower properties of their crystals are computed without being asked for."""
 
 
 def register(app: typer.Typer, say: Callable[[str], None]) -> None:
@@ -38,6 +41,9 @@ def register(app: typer.Typer, say: Callable[[str], None]) -> None:
         signal_to_noise: Annotated[
             float, typer.Option(min=1, help="Tallest line over noise, for detectability.")
         ] = 300.0,
+        crystals: Annotated[
+            bool | None, typer.Option(help="Lithium paths and fit of the faces; without it for up to 20 coatings.")
+        ] = None,
         debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
     ) -> None:
         """Screen coatings between electrolytes and electrodes: windows, reactions, products and their NMR lines."""
@@ -45,7 +51,18 @@ def register(app: typer.Typer, say: Callable[[str], None]) -> None:
         from ..analysis.coatings.screening import Settings
 
         settings = Settings(n_samples=samples, signal_to_noise=signal_to_noise)
-        run_screening(electrolyte, electrode, coatings, coating or [], energies, out, workers, settings, say)
+        run_screening(
+            electrolyte,
+            electrode,
+            file=coatings,
+            named=coating or [],
+            level=energies,
+            out=out,
+            workers=workers,
+            settings=settings,
+            say=say,
+            crystals=crystals,
+        )
 
     phases = typer.Typer(
         help="Competing phases: list them, compute their energies, make the table.", no_args_is_help=True
@@ -108,6 +125,7 @@ def error_lines(corrections: object) -> list[str]:
 def run_screening(
     electrolytes: list[str],
     electrodes: list[str],
+    *,
     file: Path | None,
     named: list[str],
     level: str,
@@ -115,6 +133,7 @@ def run_screening(
     workers: int,
     settings: Settings,
     say: Callable[[str], None],
+    crystals: bool | None = None,
 ) -> None:
     """Screen, rank, and write the page, the CSV and the JSON.
 
@@ -135,12 +154,14 @@ def run_screening(
     if file is None and not named:
         raise CoatingError("no coating was given; name them with --coating, or a file of them with --coatings")
     formulas = read_coatings("\n".join([text, *named]))
+    with_crystals = len(formulas) <= FEW if crystals is None else crystals
+    settings = settings.model_copy(update={"with_crystals": with_crystals})
     pairs = [((name, formula_of(name)), electrode_of(other)) for name in electrolytes for other in electrodes]
     every = {e for f in (*formulas, *(p[0][1] for p in pairs), *(p[1].formula for p in pairs)) for e in amounts_of(f)}
     began = time.time()
     table = load_table(level, out, sorted(every | {"Li"}))
     results, refused = screen_all(
-        formulas, pairs, table, settings, folder=out, workers=workers, report=say if len(formulas) <= 20 else None
+        formulas, pairs, table, settings, folder=out, workers=workers, report=say if len(formulas) <= FEW else None
     )
     groups: dict[tuple[str, str], list[CoatingResult]] = {}
     for result in results:
@@ -160,9 +181,9 @@ def run_screening(
     for name, why in refused.items():
         say(f"not screened: {name}: {why}")
     written = [
-        write_page(results, ranked, refused, table, settings, out / "screening.html"),
+        write_page(results, ranked, refused=refused, table=table, settings=settings, path=out / "screening.html"),
         write_csv(results, ranked, out / "screening.csv"),
-        write_json(results, ranked, refused, table, out / "screening.json"),
+        write_json(results, ranked, refused=refused, table=table, path=out / "screening.json"),
     ]
     say(f"\n{len(results)} combinations in {time.time() - began:.1f} s; " + ", ".join(str(p) for p in written))
 
@@ -184,12 +205,13 @@ def describe(result: CoatingResult) -> list[str]:
             continue
         products = ", ".join(f"{f} ({p:.0%})" for f, p in curve.product_probability.items())
         lines.append(
-            f"    with the {title}: {curve.worst.energy_ev_per_atom:.3f} +- {curve.energy_error_ev:.3f} eV/atom, reacts with "
-            f"probability {curve.probability:.2f} to {products} ({contact.coverage})"
+            f"    with the {title}: {curve.worst.energy_ev_per_atom:.3f} +- {curve.energy_error_ev:.3f} eV/atom, "
+            f"reacts with probability {curve.probability:.2f} to {products} ({contact.coverage})"
         )
+    if result.path is not None:
+        path = result.path
+        lines.append(f"    lithium path: bottleneck {path.radius_ang:.2f} A ({path.kind}, {path.n_dimensions}D)")
+    if result.match is not None:
+        faces = (str(result.match.electrolyte_face), str(result.match.coating_face))
+        lines.append(f"    best fit: {faces[0]} on {faces[1]}, strain {100 * result.match.strain:.1f} %")
     return lines
-
-
-def read_json(path: Path) -> object:
-    """The JSON of a finished screening."""
-    return json.loads(path.read_text(encoding="utf-8"))

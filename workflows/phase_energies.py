@@ -1,7 +1,7 @@
 """Energies of all competing phases at one level, computed phase by phase and put into one table.
 
-Each phase is relaxed (cell and positions, in its space group) by the fast SevenNet-0 and its energy is then taken by the
-more accurate SevenNet-l3i5 at that geometry. A finished phase is a line of a JSON file, so that a stopped run goes on.
+Each phase is relaxed (cell and positions, in its space group) by the fast SevenNet-0, and its energy is then taken by
+the more accurate SevenNet-l3i5 at that geometry. A finished phase is a line of a JSON file: a stopped run goes on.
 """
 
 from __future__ import annotations
@@ -28,12 +28,10 @@ if TYPE_CHECKING:
 
 GEOMETRY_MODEL = "7net-0"
 ENERGY_MODEL = "7net-l3i5"
-FMAX_EV_PER_ANG = 0.1
+FMAX_EV_PER_ANG = 0.2
 COARSE_FMAX_EV_PER_ANG = 1.0
 MAX_STEPS = 80
 SYMPREC_ANG = 0.02
-LARGEST_VOLUME_CHANGE = 0.35
-"""A phase whose volume changes by more than this share has become another one and is not used."""
 
 
 def compute_phase(name: str, *, geometry: Calculator, energy: Calculator) -> dict[str, Any]:
@@ -42,7 +40,7 @@ def compute_phase(name: str, *, geometry: Calculator, energy: Calculator) -> dic
     Returns
     -------
     dict
-        ``energy_per_atom_ev``, densities before and after, space groups, steps, the largest force, and the relaxed cell.
+        ``energy_per_atom_ev``, densities, space groups before and after, steps, the largest force, the relaxed cell.
 
     Raises
     ------
@@ -52,7 +50,6 @@ def compute_phase(name: str, *, geometry: Calculator, energy: Calculator) -> dic
     from ase.constraints import FixSymmetry
     from ase.filters import FrechetCellFilter
     from ase.optimize import FIRE, LBFGS
-    from pymatgen.core.structure import Structure
     from pymatgen.io.ase import AseAtomsAdaptor
 
     facts, start = load_phase(name), build_phase(name)
@@ -71,7 +68,7 @@ def compute_phase(name: str, *, geometry: Calculator, energy: Calculator) -> dic
     bare = atoms.copy()
     bare.set_constraint()
     bare.calc = energy
-    end: Structure = AseAtomsAdaptor.get_structure(bare)
+    end = AseAtomsAdaptor.get_structure(bare)
     return {
         "name": name,
         "formula": facts.formula,

@@ -1,8 +1,8 @@
 """Corrections of computed formation energies, fitted on measured ones, and what error is left.
 
-A potential that learnt semilocal DFT of crystals treats the molecules O2, N2, F2, Cl2 poorly and inherits the error of
-bonds to anions. As in the scheme of the Materials Project (Wang et al., Sci. Rep. 11, 15496 (2021)) an energy
-is added per atom of each anion, and per transition metal with a Hubbard term in the training data. Small terms per cation
+A potential that learnt semilocal DFT of crystals treats the molecules O2, N2, F2, Cl2 poorly and inherits the error
+of bonds to anions. As in the scheme of the Materials Project (Wang et al., Sci. Rep. 11, 15496 (2021)) an energy is
+added per atom of each anion, and per transition metal with a Hubbard term in the training data. Small terms per cation
 are kept if they lower the error of left-out compounds.
 """
 
@@ -45,7 +45,7 @@ PRIOR_EV = {
     "Ni in oxide or fluoride": -2.541,
     "Mn in oxide or fluoride": -1.668,
 }
-"""Where the fit starts from: the corrections of the Materials Project (MP2020), on whose energies SevenNet was trained."""
+"""Where the fit starts: the corrections of the Materials Project (MP2020), on whose energies SevenNet was trained."""
 
 PRIOR_ERROR_EV, CATION_PRIOR_ERROR_EV = 0.15, 0.1
 LEAST_NOISE_EV_PER_ATOM = 0.02

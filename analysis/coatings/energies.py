@@ -9,7 +9,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from ...structures.vocabulary import Frozen
 from .corrections import Corrections, chemistry_of, feature_row, measured_energies
@@ -63,7 +63,7 @@ class EnergyTable(Frozen):
     provenance: dict[str, str]
     corrections: Corrections | None = None
     phases: tuple[PhaseEnergy, ...]
-    failed: dict[str, str] = {}
+    failed: dict[str, str] = Field(default_factory=dict)
 
 
 def amounts_of(formula: str) -> dict[str, float]:
@@ -253,7 +253,7 @@ class PhaseSpace:
         return values / values.sum()
 
     def samples(self, n_samples: int, seed: int) -> Array:
-        """Energies with their errors drawn, shape (n_samples, n), eV per atom: shared ones by chemistry, and own ones."""
+        """Energies with errors drawn, shared ones by chemistry and own ones, shape (n_samples, n), eV per atom."""
         rng = np.random.default_rng(seed)
         common = rng.standard_normal((n_samples, self.shared_factor.shape[1])) @ self.shared_factor.T @ self.shared.T
         own = rng.standard_normal((n_samples, len(self.formulas))) * self.errors_ev
@@ -313,8 +313,8 @@ class TableIndex:
             failed = [name for name in self.table.failed if name.split("-")[0] in absent]
             why = f" (failed: {', '.join(failed)})" if failed else ""
             raise EmptyPhaseSpaceError(
-                f"the table ({self.table.level}) has no phase of {', '.join(absent)}{why}, so nothing can compete with a "
-                "compound of it and no number is given; use another table or leave the compound out"
+                f"the table ({self.table.level}) has no phase of {', '.join(absent)}{why}, so nothing can compete with "
+                "a compound of it and no number is given; use another table or leave the compound out"
             )
         if wanted not in self._spaces:
             self._spaces[wanted] = self._build(wanted)

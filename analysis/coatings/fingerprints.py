@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 FIELDS_TESLA = (9.4, 18.8)
 SIGNAL_TO_NOISE = 300.0
-"""Height of the tallest line over the standard deviation of the noise, if nothing else is said: a usual overnight run."""
+"""Height of the tallest line over the standard deviation of the noise, by default: an overnight run."""
 
 MAS_RATE_HZ = 25000.0
 BROADENING_PPM = {"31P": 2.0, "27Al": 4.0, "7Li": 0.8, "6Li": 0.4, "1H": 1.0, "19F": 4.0, "29Si": 2.0, "13C": 1.0}
@@ -101,8 +101,8 @@ class Detection(Frozen):
         Probability, over the errors of all shifts, that a line of the product stands clear of every line of the rest by
         its full width.
     least_percent
-        Smallest share of the element's atoms, in percent, that is seen with three standard deviations of the noise while
-        the heights of all other lines are free; None where the lines coincide.
+        Smallest share of the element's atoms, in percent, that is seen with three standard deviations of the noise
+        while the heights of all other lines are free; None where the lines coincide.
     """
 
     product: str
@@ -237,7 +237,7 @@ def lines_of(formula: str) -> tuple[NmrLine, ...]:
     """The lines to expect of a compound: published where there are, else computed, isotope by isotope.
 
     A published shift is a measurement of the compound itself and has the smaller error; the computed line of the same
-    compound is listed beside it by ``computed_lines``. Polymorphs of one formula each keep their lines, with equal weight.
+    compound is listed by ``computed_lines``. Polymorphs of one formula keep all their lines, with equal weight.
     """
     published = published_lines(formula)
     have = {line.isotope for line in published}

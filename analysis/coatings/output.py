@@ -72,6 +72,8 @@ def flat_row(result: CoatingResult, ranked: Places) -> dict[str, Any]:
             None if result.carbon_dioxide is None else result.carbon_dioxide.worst.energy_ev_per_atom
         ),
         "gap_class": result.gap_class,
+        "path_radius_ang": None if result.path is None else result.path.radius_ang,
+        "match_strain": None if result.match is None else result.match.strain,
         "products": " ".join(f"{f}:{p:g}" for f, p in result.products.items()),
         "nmr": "; ".join(f"{f}: {text}" for f, text in best_detections(result).items()),
         "phases": result.electrolyte.coverage.n_phases,
@@ -92,7 +94,7 @@ def write_csv(results: Sequence[CoatingResult], ranked: Places, path: Path) -> P
 
 
 def write_json(
-    results: Sequence[CoatingResult], ranked: Places, refused: Mapping[str, str], table: EnergyTable, path: Path
+    results: Sequence[CoatingResult], ranked: Places, *, refused: Mapping[str, str], table: EnergyTable, path: Path
 ) -> Path:
     """Everything that was computed, with the table's provenance and the refusals."""
     content = {

@@ -21,18 +21,20 @@ if TYPE_CHECKING:
 def write_page(
     results: Sequence[CoatingResult],
     ranked: Places,
+    *,
     refused: Mapping[str, str],
     table: EnergyTable,
     settings: Settings,
     path: Path,
 ) -> Path:
     """Write the page: Pareto front, windows, reaction curves, products with their NMR lines, refusals, provenance."""
-    return write_text(path, render_page(results, ranked, refused, table, settings))
+    return write_text(path, render_page(results, ranked, refused=refused, table=table, settings=settings))
 
 
 def render_page(
     results: Sequence[CoatingResult],
     ranked: Places,
+    *,
     refused: Mapping[str, str],
     table: EnergyTable,
     settings: Settings,
@@ -101,6 +103,8 @@ def _row(result: CoatingResult, ranked: Places) -> dict[str, Any]:
         "gap": result.gap_ev,
         "gapClass": result.gap_class,
         "gapSource": result.gap_source,
+        "path": None if result.path is None else result.path.model_dump(),
+        "match": None if result.match is None else result.match.model_dump(mode="json"),
         "products": result.products,
         "shown": best_detections(result),
         "detectable": {

@@ -32,7 +32,7 @@ class Ranked(Frozen):
 
 
 def objectives(result: CoatingResult) -> tuple[float, float, float]:
-    """What is made small: reaction with the electrolyte and with the electrode (eV per atom), volts outside the window."""
+    """What is made small: reaction with electrolyte and with electrode (eV per atom), volts outside the window."""
     return (
         max(0.0, -result.electrolyte_ev),
         max(0.0, -result.electrode_ev),

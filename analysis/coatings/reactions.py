@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...structures.vocabulary import Frozen
-from .energies import PhaseSpace
 from .hull import lowest_mixture
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from .energies import PhaseSpace
 
     Array = NDArray[np.float64]
 

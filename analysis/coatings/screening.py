@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...structures.errors import nearest
+from ...structures.percolation import IonPath  # noqa: TC001 - a field of a model
 from ...structures.vocabulary import Frozen
 from .energies import TableIndex, amounts_of, reduced
 from .errors import CoatingError, UnknownFormulaError
 from .fingerprints import FIELDS_TESLA, SIGNAL_TO_NOISE, Detection, NmrLine, canonical, detections, lines_of
 from .reactions import ReactionCurve, System, make_reactant, reaction_curve
+from .structural import FaceMatch, best_match, lithium_path
 from .windows import StabilityWindow, stability_window
 
 if TYPE_CHECKING:
@@ -42,6 +44,8 @@ class Settings(Frozen):
         For the detectability.
     with_air
         Whether reactions with water and carbon dioxide are computed.
+    with_crystals
+        Whether the lithium path and the fit to the electrolyte's faces are computed; takes seconds for each coating.
     """
 
     n_samples: int = 64
@@ -51,6 +55,7 @@ class Settings(Frozen):
     fields_tesla: tuple[float, ...] = FIELDS_TESLA
     signal_to_noise: float = SIGNAL_TO_NOISE
     with_air: bool = True
+    with_crystals: bool = False
 
 
 class Electrode(Frozen):
@@ -110,6 +115,8 @@ class CoatingResult(Frozen):
         Closed reactions with H2O and CO2; None where the table lacks hydrogen or carbon.
     gap_ev, gap_class, gap_source
         Band gap where known.
+    path, match
+        Widest lithium path and best common cell with the electrolyte; None where not computed or without a crystal.
     products
         Probability of each product over all contacts.
     lines
@@ -134,6 +141,8 @@ class CoatingResult(Frozen):
     gap_ev: float | None
     gap_class: str
     gap_source: str
+    path: IonPath | None
+    match: FaceMatch | None
     products: dict[str, float]
     lines: dict[str, tuple[NmrLine, ...]]
     detectable: dict[str, tuple[Detection, ...]]
@@ -216,7 +225,8 @@ def electrode_of(text: str) -> Electrode:
     formula, at, voltages = text.partition("@")
     if not at:
         raise CoatingError(
-            f"no electrode {text!r}: known are {', '.join(known)}; or write FORMULA@LOW-HIGH, for example LiFePO4@3.3-3.6"
+            f"no electrode {text!r}: known are {', '.join(known)}; or write FORMULA@LOW-HIGH, "
+            "for example LiFePO4@3.3-3.6"
         )
     try:
         low, _, high = voltages.partition("-")
@@ -370,6 +380,8 @@ class Screener:
             gap_ev=None if gap is None else gap[0],
             gap_class=_gap_class(gap),
             gap_source="" if gap is None else gap[1],
+            path=lithium_path(coating) if self.settings.with_crystals else None,
+            match=best_match(formula, coating) if self.settings.with_crystals else None,
             products=products,
             lines=lines,
             detectable=self._detectable(coating, formula, products, lines),
@@ -393,14 +405,12 @@ class Screener:
         }
 
     def _notes(self, *formulas: str) -> tuple[str, ...]:
-        notes = []
-        for formula in dict.fromkeys(formulas):
-            if formula not in self.index.best:
-                notes.append(
-                    f"{formula} is no phase of the table; its energy is that of the lowest mixture of phases, so it counts "
-                    "as just stable"
-                )
-        return tuple(notes)
+        return tuple(
+            f"{formula} is no phase of the table; its energy is that of the lowest mixture of phases, so it counts as "
+            "just stable"
+            for formula in dict.fromkeys(formulas)
+            if formula not in self.index.best
+        )
 
 
 def _products(one: Contact, two: Contact, coating: str) -> dict[str, float]:
