@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pymatgen.core.structure import Structure
 
-SPACING_ANG = 0.35
+SPACING_ANG = 0.30
 FALLBACK_RADIUS_ANG = 1.0
 ION_RADII_ANG = {"O": 1.40, "S": 1.84, "N": 1.46, "F": 1.33, "Cl": 1.81, "Br": 1.96, "I": 2.20, "P": 2.0}
 """Anions after Shannon (1976), sixfold coordination; P is one only where nothing more electronegative is there."""
@@ -55,7 +55,8 @@ def widest_path(structure: Structure, ion: str = "Li") -> IonPath:
         Moving element.
     """
     centres = [site for site in structure if site.specie.symbol != ion]
-    shape = [max(4, round(length / SPACING_ANG)) for length in structure.lattice.abc]
+    # even numbers of points, so that the middles of edges and faces are among them
+    shape = [max(4, 2 * round(0.5 * length / SPACING_ANG)) for length in structure.lattice.abc]
     if not centres:
         return IonPath(radius_ang=float(min(structure.lattice.abc)) / 2, n_dimensions=3, kind="open")
     grid = np.stack(np.meshgrid(*(np.arange(n) / n for n in shape), indexing="ij"), axis=-1).reshape(-1, 3)

@@ -241,6 +241,9 @@ def _solve(
         # Huber's weights: a compound in a wrong structure must not pull the others
         weights = np.minimum(1.0, 2.0 * noise / np.maximum(np.abs(residual), 1e-12))
     left_out = residual / np.clip(1.0 - leverage, 0.05, None)
+    total: NDArray[np.float64] = np.asarray(values + expected, dtype=np.float64)
+    matrix: NDArray[np.float64] = np.asarray(covariance, dtype=np.float64)
+    missed: NDArray[np.float64] = np.asarray(left_out, dtype=np.float64)
     return (
         terms,
         values + expected,

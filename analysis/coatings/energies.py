@@ -250,7 +250,8 @@ class PhaseSpace:
     def vector(self, amounts: dict[str, float]) -> Array:
         """Moles of each element per mole of atoms, shape (m,)."""
         values = np.array([amounts.get(e, 0.0) for e in self.elements])
-        return values / values.sum()
+        shares: Array = values / values.sum()
+        return shares
 
     def samples(self, n_samples: int, seed: int) -> Array:
         """Energies with errors drawn, shared ones by chemistry and own ones, shape (n_samples, n), eV per atom."""

@@ -298,10 +298,10 @@ def detections(
         for field in fields_tesla
         if (detection := _detection(product, tuple(sorted(others.items())), isotope, field, signal_to_noise))
     ]
-    order = {None: math.inf}
-    return tuple(
-        sorted(found, key=lambda d: (-round(d.resolved_probability, 1), order.get(d.least_percent, d.least_percent)))  # type: ignore[arg-type, return-value]
-    )
+    def quality(found: Detection) -> tuple[float, float]:
+        return -round(found.resolved_probability, 1), math.inf if found.least_percent is None else found.least_percent
+
+    return tuple(sorted(found, key=quality))
 
 
 @lru_cache(maxsize=65536)
