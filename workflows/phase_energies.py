@@ -150,9 +150,10 @@ def make_table(rows: Path, out: Path, *, version: str) -> EnergyTable:
     EnergyTableError
         If too few phases are finished to fit the corrections.
     """
-    from ..analysis.coatings.energies import build_table
+    from ..analysis.coatings.energies import amounts_of, build_table
 
     found = [row | {"grade": load_phase(row["name"]).grade} for row in _read_rows(rows)]
-    table = build_table(found, provenance(), version=version)
+    known = [facts.formula for facts in map(load_phase, phase_names()) if facts.grade != "estimate"]
+    table = build_table(found, provenance(), version=version, listed=[f for f in known if len(amounts_of(f)) > 1])
     write_atomically(out, table.model_dump_json(indent=None) + "\n")
     return table

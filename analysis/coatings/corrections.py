@@ -244,10 +244,5 @@ def _solve(
     total: NDArray[np.float64] = np.asarray(values + expected, dtype=np.float64)
     matrix: NDArray[np.float64] = np.asarray(covariance, dtype=np.float64)
     missed: NDArray[np.float64] = np.asarray(left_out, dtype=np.float64)
-    return (
-        terms,
-        values + expected,
-        covariance,
-        left_out,
-        float(np.sqrt(np.mean(np.minimum(np.abs(left_out), 0.3) ** 2))),
-    )
+    spread = float(np.sqrt(np.mean(np.minimum(np.abs(missed), 0.3) ** 2)))
+    return terms, total, matrix, missed, spread

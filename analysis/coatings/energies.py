@@ -56,6 +56,8 @@ class EnergyTable(Frozen):
         One row per structure; a formula may have several.
     failed
         Phases that could not be computed, with the reason.
+    listed
+        Formulas known to exist that the table should have, computed or not; used for the phase coverage.
     """
 
     level: Level
@@ -64,6 +66,7 @@ class EnergyTable(Frozen):
     corrections: Corrections | None = None
     phases: tuple[PhaseEnergy, ...]
     failed: dict[str, str] = Field(default_factory=dict)
+    listed: tuple[str, ...] = ()
 
 
 def amounts_of(formula: str) -> dict[str, float]:
@@ -360,11 +363,13 @@ class TableIndex:
 @cache
 def _known_systems() -> dict[str, frozenset[str]]:
     """Compounds known to exist: those with a measured energy, and those of the list of phases, computed or not."""
-    listed = {p.formula for p in shipped_table().phases if p.grade != "estimate"}
-    return {formula: frozenset(amounts_of(formula)) for formula in (*measured_energies(), *sorted(listed))}
+    listed = (*measured_energies(), *shipped_table().listed)
+    return {formula: frozenset(amounts_of(formula)) for formula in listed}
 
 
-def build_table(rows: Iterable[dict[str, Any]], provenance: dict[str, str], *, version: str) -> EnergyTable:
+def build_table(
+    rows: Iterable[dict[str, Any]], provenance: dict[str, str], *, version: str, listed: Iterable[str] = ()
+) -> EnergyTable:
     """The versioned table of computed phases: raw energies, corrections fitted on measured ones, errors.
 
     Parameters
@@ -373,6 +378,8 @@ def build_table(rows: Iterable[dict[str, Any]], provenance: dict[str, str], *, v
         As ``surfshift.workflows.phase_energies`` writes them, failed phases with ``error``.
     provenance
         What made them.
+    listed
+        Formulas known to exist, computed or not.
     version
         Issue of the table. Phases whose starting structure has the grade ``estimate`` take no part in the fit.
 
@@ -427,6 +434,7 @@ def build_table(rows: Iterable[dict[str, Any]], provenance: dict[str, str], *, v
         corrections=corrections,
         phases=tuple(phases),
         failed=failed,
+        listed=tuple(sorted(set(listed))),
     )
 
 

@@ -245,8 +245,8 @@ def lines_of(formula: str) -> tuple[NmrLine, ...]:
 
 
 @lru_cache(maxsize=8192)
-def _profile(line: NmrLine, field_tesla: float) -> tuple[Array, Array]:
-    """Axis about the shift and density of a line with its broadening."""
+def profile(line: NmrLine, field_tesla: float) -> tuple[Array, Array]:
+    """Axis about the isotropic shift, ppm, and density of a line with its broadening in a field."""
     from ..lines import broadened, shape
 
     nucleus = nucleus_of(line.isotope)
@@ -265,7 +265,7 @@ def _profile(line: NmrLine, field_tesla: float) -> tuple[Array, Array]:
 @lru_cache(maxsize=8192)
 def line_width_ppm(line: NmrLine, field_tesla: float) -> float:
     """Full width of a line that holds three quarters of its area, ppm (the FWHM of a Gaussian)."""
-    axis, density = _profile(line, field_tesla)
+    axis, density = profile(line, field_tesla)
     area = np.cumsum(density)
     area /= area[-1]
     low, high = np.interp([0.12, 0.88], area, axis)
@@ -353,7 +353,7 @@ def _least_share(
 ) -> float | None:
     """Share of the element's atoms that three standard deviations of a fitted height stand for (Cramer-Rao bound)."""
     every = [*own, *(line for line, _ in rest)]
-    profiles = [_profile(line, field_tesla) for line in every]
+    profiles = [profile(line, field_tesla) for line in every]
     low = min(line.delta_ppm + axis[0] for line, (axis, _) in zip(every, profiles, strict=True))
     high = max(line.delta_ppm + axis[-1] for line, (axis, _) in zip(every, profiles, strict=True))
     step = 0.25 * min(BROADENING_PPM.get(every[0].isotope, BROADENING_ELSE_PPM), 2.0)

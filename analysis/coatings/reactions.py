@@ -57,7 +57,8 @@ class ReactionCurve(Frozen):
     energy_error_ev
         Standard deviation of the energy at ``worst`` over sampled energies.
     probability
-        Probability that the two react by more than ``threshold_ev`` per atom at that ratio.
+        Share of sampled energies for which the contact releases more than ``threshold_ev`` per atom beyond what each does
+        alone: at that ratio, or at equal shares where the nominal energies give no reaction.
     alone_ev_per_atom
         Energy at the worst ratio if each falls apart on its own; the difference is what the contact adds.
     """
@@ -108,6 +109,7 @@ class System:
         self.energies = (space.energies_ev + self._shift)[self.columns]
         self.samples = (samples + self._shift)[:, self.columns]
         self._start = np.searchsorted(self.columns, keep)
+        self._alone: dict[str, Array] = {}
 
     def solve(self, vector: Array) -> tuple[float, Array, NDArray[np.int64], Array]:
         """Energy, chemical potentials, basis and amounts of the lowest mixture of a composition."""
@@ -147,6 +149,14 @@ class System:
             drift += amount * (self.samples[:, at] - self.energies[at])
         energy = float(closed.energy_ev[0]) + shift
         return energy, energy + drift
+
+    def alone(self, reactant: Reactant) -> Array:
+        """Energy of what a solid by itself becomes, for each sample of energies."""
+        if reactant.formula not in self._alone:
+            self._alone[reactant.formula] = lowest_mixture(
+                self.matrix, self.samples, reactant.vector[self.rows], self._start
+            ).energy_ev
+        return self._alone[reactant.formula]
 
     def products(self, basis: NDArray[np.int64], amounts: Array) -> dict[str, float]:
         """Formulas and moles of atoms of a mixture."""
@@ -210,8 +220,13 @@ def reaction_curve(system: System, first: Reactant, second: Reactant, *, thresho
     share = order[number]
     worst = kinks[number]
     basis = solved[share][2]
-    energies, appearing = system.sampled(mixed(share), basis)
-    drawn = energies - share * first_samples - (1.0 - share) * second_samples
+    is_edge = number in (0, len(order) - 1)
+    at = 0.5 if is_edge else share
+    if is_edge:
+        basis = system.solve(mixed(at))[2]
+    energies, appearing = system.sampled(mixed(at), basis)
+    added = energies - at * system.alone(first) - (1.0 - at) * system.alone(second)
+    drawn = energies - at * first_samples - (1.0 - share) * second_samples
     ends = (solved[EDGE][0] - second_ev) * (1.0 - share) + (solved[1.0 - EDGE][0] - first_ev) * share
     return ReactionCurve(
         first=first.formula,
@@ -219,8 +234,8 @@ def reaction_curve(system: System, first: Reactant, second: Reactant, *, thresho
         voltage_v=system.voltage_v,
         kinks=tuple(kinks),
         worst=worst,
-        energy_error_ev=round(float(drawn.std()), 5),
-        probability=round(float((drawn < -threshold_ev).mean()), 3),
+        energy_error_ev=round(float((added if is_edge else drawn).std()), 5),
+        probability=round(float((added < -threshold_ev).mean()), 3),
         product_probability=appearing,
         threshold_ev=threshold_ev,
         alone_ev_per_atom=round(float(ends), 6),
