@@ -226,7 +226,7 @@ def reaction_curve(system: System, first: Reactant, second: Reactant, *, thresho
         basis = system.solve(mixed(at))[2]
     energies, appearing = system.sampled(mixed(at), basis)
     added = energies - at * system.alone(first) - (1.0 - at) * system.alone(second)
-    drawn = energies - at * first_samples - (1.0 - share) * second_samples
+    drawn = energies - at * first_samples - (1.0 - at) * second_samples
     ends = (solved[EDGE][0] - second_ev) * (1.0 - share) + (solved[1.0 - EDGE][0] - first_ev) * share
     return ReactionCurve(
         first=first.formula,
