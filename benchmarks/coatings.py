@@ -157,9 +157,9 @@ def speed(level, n_coatings=100):
         groups = {}
         for result in results:
             groups.setdefault((result.electrolyte_name, result.electrode_name), []).append(result)
-        page = write_page(
-            results, {k: rank(g) for k, g in groups.items()}, refused, table, Settings(), Path(folder) / "x.html"
-        )
+        ranked = {key: rank(group) for key, group in groups.items()}
+        path = Path(folder) / "x.html"
+        page = write_page(results, ranked, refused=refused, table=table, settings=Settings(), path=path)
         size = page.stat().st_size / 1e6
         total = time.perf_counter() - began
         began = time.perf_counter()

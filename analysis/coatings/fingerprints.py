@@ -298,6 +298,7 @@ def detections(
         for field in fields_tesla
         if (detection := _detection(product, tuple(sorted(others.items())), isotope, field, signal_to_noise))
     ]
+
     def quality(found: Detection) -> tuple[float, float]:
         return -round(found.resolved_probability, 1), math.inf if found.least_percent is None else found.least_percent
 

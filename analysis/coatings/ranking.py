@@ -59,7 +59,9 @@ def rank(results: Sequence[CoatingResult]) -> tuple[Ranked, ...]:
         ]
         if better:
             more = f" and {len(better) - 3} more" if len(better) > 3 else ""
-            reasons: tuple[str, ...] = (f"behind {', '.join(better[:3])}{more}: no better in anything, worse in something",)
+            reasons: tuple[str, ...] = (
+                f"behind {', '.join(better[:3])}{more}: no better in anything, worse in something",
+            )
         else:
             reasons = _reasons(number, values)
         placed.append(Ranked(coating=result.coating, is_front=not better, reasons=reasons))

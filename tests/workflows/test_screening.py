@@ -11,11 +11,15 @@ QUICK = Settings(n_samples=8)
 
 def test_a_stopped_screening_goes_on_and_gives_the_same(tmp_path):
     said = []
-    first, _ = screen_all(["LiF", "Li2O"], PAIRS, shipped_table(), QUICK, folder=tmp_path, workers=1, report=said.append)
+    first, _ = screen_all(
+        ["LiF", "Li2O"], PAIRS, shipped_table(), QUICK, folder=tmp_path, workers=1, report=said.append
+    )
     key = cache_key(shipped_table(), QUICK, "Li2O", PAIRS)
     (tmp_path / "coatings" / f"{key}.json").unlink()
     said.clear()
-    again, _ = screen_all(["LiF", "Li2O"], PAIRS, shipped_table(), QUICK, folder=tmp_path, workers=1, report=said.append)
+    again, _ = screen_all(
+        ["LiF", "Li2O"], PAIRS, shipped_table(), QUICK, folder=tmp_path, workers=1, report=said.append
+    )
     assert again == first
     assert said == ["1 of 2 coatings were finished before", "2/2 Li2O"]
 

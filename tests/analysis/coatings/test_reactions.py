@@ -52,7 +52,7 @@ def test_pymatgen_gives_the_same_curve(phosphates, first, second):
 
 @pytest.mark.parametrize("voltage_v", [0.5, 2.0, 3.5])
 def test_pymatgen_gives_the_same_open_curve(phosphates, voltage_v):
-    """pymatgen gives open energies per atom other than lithium, here they are per atom put in."""
+    """Pymatgen gives open energies per atom other than lithium, here they are per atom put in."""
     from pymatgen.analysis.interface_reactions import GrandPotentialInterfacialReactivity
     from pymatgen.analysis.phase_diagram import GrandPotentialPhaseDiagram, PDEntry, PhaseDiagram
     from pymatgen.core import Composition, Element

@@ -21,7 +21,8 @@ def results(phosphates):
     screener = Screener(phosphates, Settings(n_samples=32))
     lithium = electrode_of("Li")
     return [
-        screener.screen(c, ("AlPO4", "AlPO4"), lithium) for c in ("Li3PO4", "LiAlO2", "Al2O3", "Li2O", "LiPO3", "Li2AlPO5")
+        screener.screen(c, ("AlPO4", "AlPO4"), lithium)
+        for c in ("Li3PO4", "LiAlO2", "Al2O3", "Li2O", "LiPO3", "Li2AlPO5")
     ]
 
 
