@@ -1,4 +1,4 @@
-"""Coatings: error of energies by chemistry, windows against literature, pymatgen as the oracle, and the speed of a large screening.
+"""Coatings: energy errors by chemistry, windows against literature, pymatgen as the oracle, speed of a screening.
 
 ``python benchmarks/coatings.py windows|energies|oracle|speed [--energies sevennet|experiment]``
 """
@@ -70,7 +70,7 @@ def windows(level):
         errors += [(ends[0][0] - low, formula, "reduction"), (ends[1][0] - high, formula, "oxidation")]
         texts = [f"{v:.2f} ± {e:.2f}" for v, e in ends]
         print(
-            f"| {formula} | {texts[0]} | {low:.2f} | {texts[1]} | {high:.2f} | {coverage.n_known_present} of {coverage.n_known} "
+            f"| {formula} | {texts[0]} | {low:.2f} | {texts[1]} | {high:.2f} | {coverage.n_known_present} of {coverage.n_known} "  # noqa: E501
             f"| {', '.join(coverage.missing)} |"
         )
         print(f"<!-- {window.reduction.reaction} ; {window.oxidation.reaction} ; above hull {window.above_hull_ev} -->")
@@ -112,8 +112,18 @@ def oracle(level):
     from pymatgen.core import Composition
 
     index = TableIndex(table_of(level))
-    pairs = [("AlPO4", "Li"), ("AlPO4", "Li2O"), ("LiNbO3", "Li3PS4"), ("LiTi2P3O12", "Li"), ("LiAlO2", "LiTi2P3O12"), ("Li3PO4", "LiCoO2"),
-             ("Li3PO4", "Li7La3Zr2O12"), ("LiF", "Li7La3Zr2O12"), ("AlPO4", "LiTi2P3O12"), ("Li2TiO3", "LiCoO2")]  # fmt: skip
+    pairs = [
+        ("AlPO4", "Li"),
+        ("AlPO4", "Li2O"),
+        ("LiNbO3", "Li3PS4"),
+        ("LiTi2P3O12", "Li"),
+        ("LiAlO2", "LiTi2P3O12"),
+        ("Li3PO4", "LiCoO2"),
+        ("Li3PO4", "Li7La3Zr2O12"),
+        ("LiF", "Li7La3Zr2O12"),
+        ("AlPO4", "LiTi2P3O12"),
+        ("Li2TiO3", "LiCoO2"),
+    ]
     worst, ours, theirs = 0.0, 0.0, 0.0
     for first, second in pairs:
         one, two = amounts_of(first), amounts_of(second)
@@ -136,7 +146,7 @@ def oracle(level):
         gap = float(np.abs(mine - [e for _, e in kinks]).max())
         worst = max(worst, gap)
         print(
-            f"{first} + {second}: {len(kinks)} kinks in pymatgen, {len(curve.kinks)} here, largest difference {1000 * gap:.3f} meV/atom"
+            f"{first} + {second}: {len(kinks)} kinks in pymatgen, {len(curve.kinks)} here, largest difference {1000 * gap:.3f} meV/atom"  # noqa: E501
         )
     print(f"largest {1000 * worst:.3f} meV/atom; {ours:.2f} s here with 64 samples, {theirs:.2f} s in pymatgen without")
 
@@ -170,8 +180,8 @@ def speed(level, n_coatings=100):
     cpu = own + children.ru_utime + children.ru_stime
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     print(
-        f"{len(coatings)} coatings, {len(results)} combinations, {len(refused)} refused: {computed:.1f} s (with the page {total:.1f} s), "
-        f"CPU {cpu:.1f} s in all, page {size:.1f} MB, once more from the disk {again:.1f} s, memory {memory:.2f} GB, largest worker {children.ru_maxrss / 1e6:.2f} GB"
+        f"{len(coatings)} coatings, {len(results)} combinations, {len(refused)} refused: {computed:.1f} s (with the page {total:.1f} s), "  # noqa: E501
+        f"CPU {cpu:.1f} s in all, page {size:.1f} MB, once more from the disk {again:.1f} s, memory {memory:.2f} GB, largest worker {children.ru_maxrss / 1e6:.2f} GB"  # noqa: E501
     )
 
 

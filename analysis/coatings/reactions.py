@@ -57,8 +57,8 @@ class ReactionCurve(Frozen):
     energy_error_ev
         Standard deviation of the energy at ``worst`` over sampled energies.
     probability
-        Share of sampled energies for which the contact releases more than ``threshold_ev`` per atom beyond what each does
-        alone: at that ratio, or at equal shares where the nominal energies give no reaction.
+        Share of sampled energies for which the contact releases more than ``threshold_ev`` per atom beyond what each
+        does alone: at that ratio, or at equal shares where the nominal energies give no reaction.
     alone_ev_per_atom
         Energy at the worst ratio if each falls apart on its own; the difference is what the contact adds.
     """

@@ -160,8 +160,8 @@ class CoatingResult(Frozen):
     def electrode_ev(self) -> float:
         """Strongest reaction with the electrode, eV per atom: closed, or what the contact adds at a potential.
 
-        What each does alone at that potential is no reaction of the two: the electrode is charged, and the coating's own
-        decomposition is what its window says.
+        What each does alone at that potential is no reaction of the two: the electrode is charged, and the coating's
+        own decomposition is what its window says.
         """
         opened = [c.contact_ev_per_atom for c in self.electrode.open]
         return min([self.electrode.closed.worst.energy_ev_per_atom, *opened])

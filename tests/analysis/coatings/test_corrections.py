@@ -14,9 +14,18 @@ def test_measured_energies_are_per_reduced_formula():
 
 @pytest.mark.parametrize(
     ("formula", "chemistry"),
-    [("Li3PO4", "phosphate"), ("LiAlO2", "oxide"), ("LiF", "fluoride"), ("Li2CO3", "carbonate"), ("LiAl", "intermetallic"),
-     ("LiOH", "hydroxide"), ("Li3P", "phosphide"), ("Li6PS5Cl", "chloride"), ("Li", "element")],
-)  # fmt: skip
+    [
+        ("Li3PO4", "phosphate"),
+        ("LiAlO2", "oxide"),
+        ("LiF", "fluoride"),
+        ("Li2CO3", "carbonate"),
+        ("LiAl", "intermetallic"),
+        ("LiOH", "hydroxide"),
+        ("Li3P", "phosphide"),
+        ("Li6PS5Cl", "chloride"),
+        ("Li", "element"),
+    ],
+)
 def test_chemistry(formula, chemistry):
     assert chemistry_of(amounts_of(formula)) == chemistry
 

@@ -13,9 +13,18 @@ LATP = "Li1.3Al0.3Ti1.7P3O12"
 
 def line(**changes):
     values = {
-        "formula": "Al2O3", "isotope": "27Al", "environment": "", "delta_ppm": 44.5, "delta_error_ppm": 0.5, "cq_mhz": 4.088,
-        "eta": 0.367, "share": 1.0, "origin": "published", "source": "", "grade": "verified",
-    }  # fmt: skip
+        "formula": "Al2O3",
+        "isotope": "27Al",
+        "environment": "",
+        "delta_ppm": 44.5,
+        "delta_error_ppm": 0.5,
+        "cq_mhz": 4.088,
+        "eta": 0.367,
+        "share": 1.0,
+        "origin": "published",
+        "source": "",
+        "grade": "verified",
+    }
     return NmrLine.model_validate(values | changes)
 
 
