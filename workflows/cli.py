@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from . import cli_hpc
+from .cli_coatings import register
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -363,6 +364,9 @@ def match(
     )
     if not finish_match(result, page, _say):
         raise typer.Exit(EXIT_FAILED_JOBS)
+
+
+register(app, _say)
 
 
 def main() -> None:

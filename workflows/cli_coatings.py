@@ -1,0 +1,217 @@
+"""What the commands ``screen`` and ``phases`` do; the command line only passes its options on."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..analysis.coatings.screening import CoatingResult, Settings
+
+
+FEW = 20
+"""Up to so many coatings the slower properties of their crystals are computed without being asked for."""
+
+
+def register(app: typer.Typer, say: Callable[[str], None]) -> None:
+    """Add the commands to the command line."""
+
+    @app.command()
+    def screen(
+        *,
+        electrolyte: Annotated[
+            list[str], typer.Option(help="Name or formula, LATP for example; several are possible.")
+        ],
+        electrode: Annotated[list[str], typer.Option(help="Name, Li for example, or FORMULA@LOW-HIGH in volt.")],
+        coatings: Annotated[Path | None, typer.Option(help="File with one formula or library name per line.")] = None,
+        coating: Annotated[list[str] | None, typer.Option(help="One coating; several are possible.")] = None,
+        energies: Annotated[
+            str, typer.Option(help="sevennet, experiment, materials-project, or your own table (JSON or CSV).")
+        ] = "sevennet",
+        out: Annotated[Path, typer.Option(help="Folder of the results; a run that was stopped goes on in it.")] = Path(
+            "screening"
+        ),
+        workers: Annotated[int, typer.Option(min=0, help="Processes; 0 takes all processors.")] = 0,
+        samples: Annotated[int, typer.Option(min=8, help="Sampled sets of energies.")] = 64,
+        signal_to_noise: Annotated[
+            float, typer.Option(min=1, help="Tallest line over noise, for detectability.")
+        ] = 300.0,
+        crystals: Annotated[
+            bool | None, typer.Option(help="Lithium paths and fit of the faces; without it for up to 20 coatings.")
+        ] = None,
+        debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    ) -> None:
+        """Screen coatings between electrolytes and electrodes: windows, reactions, products and their NMR lines."""
+        del debug
+        from ..analysis.coatings.screening import Settings
+
+        settings = Settings(n_samples=samples, signal_to_noise=signal_to_noise)
+        run_screening(
+            electrolyte,
+            electrode,
+            file=coatings,
+            named=coating or [],
+            level=energies,
+            out=out,
+            workers=workers,
+            settings=settings,
+            say=say,
+            crystals=crystals,
+        )
+
+    phases = typer.Typer(
+        help="Competing phases: list them, compute their energies, make the table.", no_args_is_help=True
+    )
+    app.add_typer(phases, name="phases")
+
+    @phases.command("list")
+    def list_phases(
+        elements: Annotated[str, typer.Argument(help="Only phases of these elements, as in Li-Al-P-O.")] = "",
+    ) -> None:
+        """Phases with their type, source and grade."""
+        from ..analysis.coatings.energies import amounts_of
+        from ..structures.phases import load_phase, phase_names
+
+        wanted = set(elements.split("-")) - {""}
+        for name in phase_names():
+            facts = load_phase(name)
+            if not wanted or set(amounts_of(facts.formula)) <= wanted:
+                say(f"{facts.formula:16} {facts.structure_type:28} {facts.grade:9} {facts.source}")
+
+    @phases.command()
+    def compute(
+        rows: Annotated[Path, typer.Argument(help="File of finished phases; what is in it is not computed again.")],
+        only: Annotated[list[str] | None, typer.Option(help="Only this phase; several are possible.")] = None,
+    ) -> None:
+        """Relax all phases with SevenNet, one line per finished phase; stopped, it goes on where it was."""
+        from .phase_energies import compute_phases
+
+        compute_phases(rows, only, report=say)
+
+    @phases.command()
+    def table(
+        rows: Annotated[Path, typer.Argument(help="File of finished phases.")],
+        out: Annotated[Path, typer.Argument(help="Table to write.")],
+        version: Annotated[str, typer.Option(help="Issue of the table.")] = "1",
+    ) -> None:
+        """Fit the corrections on measured formation energies and write the versioned table."""
+        from .phase_energies import make_table
+
+        made = make_table(rows, out, version=version)
+        say(f"{len(made.phases)} phases, {len(made.failed)} refused, written to {out}")
+        for line in error_lines(made.corrections):
+            say(line)
+
+
+def error_lines(corrections: object) -> list[str]:
+    """Error of the corrected formation energies by chemistry."""
+    from ..analysis.coatings.corrections import Corrections
+
+    assert isinstance(corrections, Corrections)
+    lines = ["chemistry      compounds   uncorrected   left out (eV/atom)"]
+    for chemistry, error in sorted(
+        corrections.error_ev_per_atom.items(), key=lambda item: -corrections.counts[item[0]]
+    ):
+        before = corrections.uncorrected_error_ev_per_atom[chemistry]
+        lines.append(f"{chemistry:14} {corrections.counts[chemistry]:9} {before:13.3f} {error:10.3f}")
+    return lines
+
+
+def run_screening(
+    electrolytes: list[str],
+    electrodes: list[str],
+    *,
+    file: Path | None,
+    named: list[str],
+    level: str,
+    out: Path,
+    workers: int,
+    settings: Settings,
+    say: Callable[[str], None],
+    crystals: bool | None = None,
+) -> None:
+    """Screen, rank, and write the page, the CSV and the JSON.
+
+    Raises
+    ------
+    CoatingError
+        If a name cannot be read, no coating is given, or nothing can be screened.
+    """
+    from ..analysis.coatings.energies import amounts_of
+    from ..analysis.coatings.errors import CoatingError
+    from ..analysis.coatings.output import write_csv, write_json
+    from ..analysis.coatings.page import write_page
+    from ..analysis.coatings.ranking import rank
+    from ..analysis.coatings.screening import electrode_of, formula_of, read_coatings
+    from .screening import load_table, screen_all
+
+    text = "" if file is None else file.read_text(encoding="utf-8")
+    if file is None and not named:
+        raise CoatingError("no coating was given; name them with --coating, or a file of them with --coatings")
+    formulas = read_coatings("\n".join([text, *named]))
+    with_crystals = len(formulas) <= FEW if crystals is None else crystals
+    settings = settings.model_copy(update={"with_crystals": with_crystals})
+    pairs = [((name, formula_of(name)), electrode_of(other)) for name in electrolytes for other in electrodes]
+    every = {e for f in (*formulas, *(p[0][1] for p in pairs), *(p[1].formula for p in pairs)) for e in amounts_of(f)}
+    began = time.time()
+    table = load_table(level, out, sorted(every | {"Li"}))
+    results, refused = screen_all(
+        formulas, pairs, table, settings, folder=out, workers=workers, report=say if len(formulas) <= FEW else None
+    )
+    groups: dict[tuple[str, str], list[CoatingResult]] = {}
+    for result in results:
+        groups.setdefault((result.electrolyte_name, result.electrode_name), []).append(result)
+    ranked = {key: rank(group) for key, group in groups.items()}
+    for (electrolyte, electrode), places in ranked.items():
+        say(f"\n{electrolyte} | coating | {electrode}")
+        by_name = {r.coating: r for r in groups[electrolyte, electrode]}
+        for place in places:
+            if place.is_front:
+                for line in describe(by_name[place.coating]):
+                    say(line)
+                say(f"    on the front: {'; '.join(place.reasons)}")
+        behind = sum(not place.is_front for place in places)
+        if behind:
+            say(f"  {behind} more coatings are behind the front, see the page")
+    for name, why in refused.items():
+        say(f"not screened: {name}: {why}")
+    written = [
+        write_page(results, ranked, refused=refused, table=table, settings=settings, path=out / "screening.html"),
+        write_csv(results, ranked, out / "screening.csv"),
+        write_json(results, ranked, refused=refused, table=table, path=out / "screening.json"),
+    ]
+    say(f"\n{len(results)} combinations in {time.time() - began:.1f} s; " + ", ".join(str(p) for p in written))
+
+
+def describe(result: CoatingResult) -> list[str]:
+    """A coating in a few lines, each number with its phase coverage."""
+    window = result.window
+    ends = [
+        f"{side.voltage_v:.2f} +- {side.error_v:.2f} V"
+        if side.voltage_v is not None
+        else "no limit by lithium exchange"
+        for side in (window.reduction, window.oxidation)
+    ]
+    lines = [f"  {result.coating}", f"    window {ends[0]} to {ends[1]} ({result.window_coverage})"]
+    for title, contact in (("electrolyte", result.electrolyte), ("electrode", result.electrode)):
+        curve = contact.closed
+        if curve.worst.share in (0.0, 1.0):
+            lines.append(f"    with the {title}: no reaction ({contact.coverage})")
+            continue
+        products = ", ".join(f"{f} ({p:.0%})" for f, p in curve.product_probability.items())
+        lines.append(
+            f"    with the {title}: {curve.worst.energy_ev_per_atom:.3f} +- {curve.energy_error_ev:.3f} eV/atom, "
+            f"reacts with probability {curve.probability:.2f} to {products} ({contact.coverage})"
+        )
+    if result.path is not None:
+        path = result.path
+        lines.append(f"    lithium path: bottleneck {path.radius_ang:.2f} A ({path.kind}, {path.n_dimensions}D)")
+    if result.match is not None:
+        faces = (str(result.match.electrolyte_face), str(result.match.coating_face))
+        lines.append(f"    best fit: {faces[0]} on {faces[1]}, strain {100 * result.match.strain:.1f} %")
+    return lines
