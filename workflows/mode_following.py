@@ -13,8 +13,8 @@ from .phonons import (
     PhononError,
     PhononSettings,
     Vibrations,
-    force_engine,
     commensurate_points,
+    force_engine,
     run_partial_hessian,
     run_phonons,
 )
@@ -119,7 +119,9 @@ def follow_imaginary(
             shape[list(atoms_moving)] = shapes[0]
         else:
             wave_vector, repeats, start, shape = _softest(phonons, vibrations, now, here)
-        amplitude, end, gain = _downhill(start, shape, here, engine, atoms_moving, max_steps)
+        amplitude, end, gain = _downhill(
+            start, shape, settings=here, engine=engine, moving=atoms_moving, max_steps=max_steps
+        )
         gain /= math.prod(repeats)
         rounds.append(
             FollowedMode(
@@ -145,8 +147,8 @@ def _softest(
     if not modes:
         worst = vibrations.imaginary[0]
         raise NotFollowedError(
-            f"the imaginary mode of {worst.frequency_thz:.2f} THz at {worst.wave_vector} lies between the wave vectors of "
-            f"the supercell {settings.supercell}, where force constants are only interpolated; take a larger supercell"
+            f"the imaginary mode of {worst.frequency_thz:.2f} THz at {worst.wave_vector} lies between the wave vectors "
+            f"of the supercell {settings.supercell}, between which frequencies are interpolated; take a larger one"
         )
     q = modes[0].wave_vector
     # the smallest repeat that holds the wave: the denominator of q, which divides the supercell
@@ -176,6 +178,7 @@ def _softest(
 def _downhill(
     start: AtomicStructure,
     shape: Array,
+    *,
     settings: PhononSettings,
     engine: Calculator,
     moving: tuple[int, ...],

@@ -33,7 +33,7 @@ def draw_bands(
     from ase.cell import Cell
     from matplotlib.figure import Figure
 
-    periodic = np.array([True, True, not settings.is_slab])
+    periodic = (True, True, not settings.is_slab)
     band_path = Cell(structure.lattice).bandpath(npoints=40 * (2 if settings.is_slab else 4), pbc=periodic)
     distances, ticks, labels = band_path.get_linear_kpoint_axis()
     frequencies = np.array([phonons.get_frequencies(q) for q in band_path.kpts])
@@ -53,7 +53,7 @@ def draw_bands(
         left.set_title(title, fontsize=10, loc="left")
     right.fill_betweenx(dos.frequency_points, dos.dos, color=FILL, lw=0)
     right.plot(dos.dos, dos.frequency_points, color=BAND, lw=0.9)
-    right.set_xlim(0.0, 1.05 * float(np.max(dos.dos)))
+    right.set_xlim(0.0, 1.05 * float(np.asarray(dos.dos).max()))
     right.set_xlabel("states / THz")
     for axes in (left, right):
         axes.axhline(0.0, color="0.4", lw=0.7)

@@ -234,7 +234,7 @@ def _check_relaxed(forces: Array, settings: PhononSettings) -> float:
 
 
 def displaced(structure: AtomicStructure, settings: PhononSettings) -> Phonopy:
-    """phonopy's object with its displacements; a slab keeps its cell (primitive matrix ``P``)."""
+    """Phonopy's object with its displacements; a slab keeps its cell (primitive matrix ``P``)."""
     from phonopy import Phonopy
     from phonopy.structure.atoms import PhonopyAtoms
 
@@ -301,9 +301,7 @@ def run_phonons(
     return phonons, _on_mesh(phonons, structure, settings, largest, _model(calculator))
 
 
-def _fingerprint(
-    structure: AtomicStructure, settings: PhononSettings, model: str, moving: Sequence[int]
-) -> str:
+def _fingerprint(structure: AtomicStructure, settings: PhononSettings, model: str, moving: Sequence[int]) -> str:
     return content_hash(
         {
             "structure": structure.content_id,
@@ -373,7 +371,7 @@ def run_partial_hessian(
     Returns
     -------
     displacements
-        Shape (3 n, n, 3) for n moving atoms: Cartesian displacement of each mode, lowest first, largest atom 1 angstrom.
+        Shape (3 n, n, 3) for n moving atoms: Cartesian displacement of each mode, lowest first, the largest 1 angstrom.
     Vibrations
         3 n frequencies; none of them is a translation, since the rest holds the atoms.
 

@@ -122,9 +122,7 @@ def load_gas(name: str) -> Gas:
 
 def rigid_rotor_ev(gas: Gas, temperature_k: float) -> float:
     """G(T) - H(0 K) at 1 bar, eV: ideal gas, rigid rotor and harmonic oscillators at the observed fundamentals."""
-    return float(_rigid_rotor(gas).get_gibbs_energy(temperature_k, 1e5, verbose=False)) - 0.5 * sum(
-        _vibrations_ev(gas)
-    )
+    return float(_rigid_rotor(gas).get_gibbs_energy(temperature_k, 1e5, verbose=False)) - 0.5 * sum(_vibrations_ev(gas))
 
 
 def _vibrations_ev(gas: Gas) -> list[float]:
@@ -179,7 +177,9 @@ def thermal_potential_ev(name: str, temperature_k: float, pressure_bar: float = 
         raise GasError(f"{temperature_k:g} K is outside the table of {name}; give {low:g} to {high:g} K")
     if not (math.isfinite(pressure_bar) and pressure_bar > 0):
         raise GasError(f"a partial pressure of {pressure_bar:g} bar has no chemical potential; give one above 0")
-    return _standard_ev(gas, temperature_k) + BOLTZMANN_EV_PER_K * temperature_k * math.log(pressure_bar / STANDARD_PRESSURE_BAR)
+    return _standard_ev(gas, temperature_k) + BOLTZMANN_EV_PER_K * temperature_k * math.log(
+        pressure_bar / STANDARD_PRESSURE_BAR
+    )
 
 
 @lru_cache(maxsize=4096)
@@ -199,7 +199,7 @@ def gas_potential_ev(
 
 
 def lithium_potential_ev(metal_energy_ev: float, voltage_v: float) -> float:
-    """Chemical potential of Li at a voltage against Li/Li+, eV: that of the metal (per atom) minus e times the voltage."""
+    """Chemical potential of Li at a voltage against Li/Li+, eV: that of the metal (per atom) minus e V."""
     return metal_energy_ev - voltage_v
 
 
@@ -255,7 +255,7 @@ def water_pressure_bar(relative_humidity: float, temperature_k: float) -> float:
     """
     if not 0.0 < relative_humidity <= 1.0:
         raise GasError(
-            f"a relative humidity of {relative_humidity:g} is not possible; give a share above 0 and up to 1, 0.5 for 50 %"
+            f"a relative humidity of {relative_humidity:g} is not possible; give a share up to 1, such as 0.5"
         )
     return relative_humidity * water_saturation_bar(temperature_k)
 
@@ -287,7 +287,7 @@ def dried_in_air(
 ) -> Conditions:
     """An oven (120 C if not said otherwise) open to the air of a room: hot, at the room's water pressure."""
     return Conditions(
-        description=f"oven at {temperature_k:.0f} K in air of {100 * relative_humidity:.0f} % humidity at {room_k:.0f} K",
+        description=f"oven, {temperature_k:.0f} K, air of {100 * relative_humidity:.0f} % humidity at {room_k:.0f} K",
         temperature_k=temperature_k,
         water_bar=water_pressure_bar(relative_humidity, room_k),
         oxygen_bar=OXYGEN_SHARE_OF_AIR * AMBIENT_PRESSURE_BAR,

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
+J_PER_M2 = 16.02176634
+"""1 eV per square angstrom in J/m2 (CODATA 2018, exact)."""
+
 BALANCE_TOLERANCE = 1e-6
 Formula = dict[str, float]
 
@@ -130,9 +133,9 @@ class State(Frozen):
     """
 
     temperature_k: float = Field(default=298.15, ge=0)
-    pressures_bar: dict[str, float] = {}
+    pressures_bar: dict[str, float] = Field(default_factory=dict)
     voltage_v: float | None = None
-    potentials_ev: dict[str, float] = {}
+    potentials_ev: dict[str, float] = Field(default_factory=dict)
 
 
 class SurfaceSystem(Frozen):
@@ -183,8 +186,8 @@ class SurfaceFreeEnergies(Frozen):
         return tuple(float(np.sqrt(row[k])) for k, row in enumerate(self.covariance))
 
 
-def reservoir_potential_ev(reservoir: Reservoir, state: State) -> float:
-    """Chemical potential of one unit of a reservoir, eV.
+def reservoir_potential_ev(reservoir: Reservoir, state: State, *, check_water: bool = True) -> float:
+    """Chemical potential of one unit of a reservoir, eV; ``check_water`` refuses pressures at which water condenses.
 
     Raises
     ------
@@ -197,9 +200,11 @@ def reservoir_potential_ev(reservoir: Reservoir, state: State) -> float:
         return reservoir.energy_ev + state.potentials_ev[reservoir.name]
     if reservoir.kind == "gas":
         if reservoir.name not in state.pressures_bar:
-            raise ThermodynamicsError(f"no pressure of {reservoir.name} is given; set pressures_bar[{reservoir.name!r}]")
+            raise ThermodynamicsError(
+                f"no pressure of {reservoir.name} is given; set pressures_bar[{reservoir.name!r}]"
+            )
         pressure = state.pressures_bar[reservoir.name]
-        if reservoir.name == "H2O":
+        if reservoir.name == "H2O" and check_water:
             check_water_pressure(state.temperature_k, pressure)
         return gas_potential_ev(reservoir.name, reservoir.energy_ev, state.temperature_k, pressure)
     if reservoir.kind == "metal":
@@ -250,7 +255,7 @@ def _units(
 
 
 def surface_free_energies(system: SurfaceSystem, state: State, *, check_stability: bool = True) -> SurfaceFreeEnergies:
-    """gamma of every termination in one state, with the covariance of its errors.
+    """Gamma of every termination in one state, with the covariance of its errors.
 
     Parameters
     ----------
@@ -264,17 +269,20 @@ def surface_free_energies(system: SurfaceSystem, state: State, *, check_stabilit
     if check_stability:
         check_stable(system, state)
     potentials = np.array([reservoir_potential_ev(r, state) for r in system.reservoirs])
-    gamma = []
-    for slab in system.slabs:
-        taken = units_taken(slab.composition, system.reservoirs)
-        excess = slab.energy_ev + _vibrations(slab, state.temperature_k) - taken @ potentials
-        gamma.append(float(excess) / (slab.faces * slab.area_ang2))
+    gamma = [slab_gamma(system, slab, state, potentials) for slab in system.slabs]
     covariance = error_covariance(system)
     return SurfaceFreeEnergies(
         names=tuple(slab.name for slab in system.slabs),
         gamma_ev_per_ang2=tuple(gamma),
         covariance=tuple(tuple(map(float, row)) for row in covariance),
     )
+
+
+def slab_gamma(system: SurfaceSystem, slab: SlabEnergy, state: State, potentials: Array) -> float:
+    """Gamma of one termination, eV per square angstrom, from the potentials (n_reservoirs,) of all reservoirs."""
+    taken = units_taken(slab.composition, system.reservoirs)
+    excess = slab.energy_ev + _vibrations(slab, state.temperature_k) - float(taken @ potentials)
+    return excess / (slab.faces * slab.area_ang2)
 
 
 def error_covariance(system: SurfaceSystem) -> Array:

@@ -111,9 +111,8 @@ def adsorbed_free_energy_ev(
     """
     if any(f < 0 for f in frequencies_thz):
         raise ImaginaryModesError(
-            f"the lowest mode is imaginary, {min(frequencies_thz):.2f} THz: the molecule does not rest there; follow the "
-            "mode to a minimum first"
+            f"the lowest mode is imaginary, {min(frequencies_thz):.2f} THz: the molecule does not rest there; follow "
+            "the mode to a minimum first"
         )
     floor = least_frequency_cm * THZ_PER_CM
     return vibrational_free_energy_ev([max(f, floor) for f in frequencies_thz], temperature_k)
-
