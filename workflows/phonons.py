@@ -296,7 +296,8 @@ def run_phonons(
     resting = source.of("rest", as_ase(phonons.supercell))
     largest = _check_relaxed(resting, settings)
     forces = [source.of(f"{k:04d}", as_ase(cell)) - resting for k, cell in enumerate(cells) if cell is not None]
-    phonons.produce_force_constants(forces=forces, show_drift=False)
+    phonons.forces = np.array(forces)
+    phonons.produce_force_constants(show_drift=False)
     phonons.symmetrize_force_constants(show_drift=False)
     return phonons, _on_mesh(phonons, structure, settings, largest, _model(calculator))
 

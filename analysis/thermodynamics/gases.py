@@ -27,6 +27,7 @@ KJ_PER_MOL_EV = 0.01036426966
 INVERSE_CM_EV = 1.239841984e-4
 """1/cm in eV (CODATA 2018)."""
 
+ROOM_K = 298.15
 STANDARD_PRESSURE_BAR = 1.0
 AMBIENT_PRESSURE_BAR = 1.01325
 
@@ -148,10 +149,11 @@ def _rigid_rotor(gas: Gas) -> Any:
 @cache
 def _correction(gas: Gas) -> Any:
     """The smooth difference between table and rigid rotor, eV, as a cubic through the tabulated temperatures."""
-    from scipy.interpolate import PchipInterpolator
+    from scipy.interpolate import CubicSpline
 
-    table = gas.tabulated_ev()
-    return PchipInterpolator(list(table), [value - rigid_rotor_ev(gas, t) for t, value in table.items()])
+    # 298.15 K is left out: so close to 300 K, the rounding of the table would bend the curve
+    table = {t: value for t, value in gas.tabulated_ev().items() if t != ROOM_K}
+    return CubicSpline(list(table), [value - rigid_rotor_ev(gas, t) for t, value in table.items()])
 
 
 def thermal_potential_ev(name: str, temperature_k: float, pressure_bar: float = STANDARD_PRESSURE_BAR) -> float:
@@ -272,7 +274,7 @@ class Conditions(Frozen):
 OXYGEN_SHARE_OF_AIR = 0.2095
 
 
-def ambient_air(temperature_k: float = 298.15, relative_humidity: float = 0.5) -> Conditions:
+def ambient_air(temperature_k: float = ROOM_K, relative_humidity: float = 0.5) -> Conditions:
     """Air of a laboratory."""
     return Conditions(
         description=f"air, {temperature_k:.0f} K, {100 * relative_humidity:.0f} % humidity",
@@ -283,7 +285,7 @@ def ambient_air(temperature_k: float = 298.15, relative_humidity: float = 0.5) -
 
 
 def dried_in_air(
-    temperature_k: float = 393.15, *, room_k: float = 298.15, relative_humidity: float = 0.5
+    temperature_k: float = 393.15, *, room_k: float = ROOM_K, relative_humidity: float = 0.5
 ) -> Conditions:
     """An oven (120 C if not said otherwise) open to the air of a room: hot, at the room's water pressure."""
     return Conditions(
@@ -304,7 +306,7 @@ def dried_in_vacuum(temperature_k: float = 393.15, *, pressure_mbar: float = 1e-
     )
 
 
-def glovebox(water_ppm: float = 1.0, oxygen_ppm: float = 1.0, temperature_k: float = 298.15) -> Conditions:
+def glovebox(water_ppm: float = 1.0, oxygen_ppm: float = 1.0, temperature_k: float = ROOM_K) -> Conditions:
     """A glovebox: volume shares in ppm of an inert gas at ambient pressure."""
     return Conditions(
         description=f"glovebox, {water_ppm:g} ppm H2O, {oxygen_ppm:g} ppm O2, {temperature_k:.0f} K",

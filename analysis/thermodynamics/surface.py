@@ -51,7 +51,8 @@ class Reservoir(Frozen):
     name
         How the reservoir is called; that of a gas is its formula.
     kind
-        ``bulk``: its potential is its energy (and free energy of vibration); ``gas``: it depends on temperature and
+        ``bulk``: the crystal of the slabs, its potential is its energy (and free energy of vibration); ``solid``: the
+        same for another solid that atoms are exchanged with; ``gas``: it depends on temperature and
         pressure; ``metal``: lithium metal, its potential depends on the voltage against it.
     composition
         Atoms per unit.
@@ -66,7 +67,7 @@ class Reservoir(Frozen):
     """
 
     name: str
-    kind: Literal["bulk", "gas", "metal"]
+    kind: Literal["bulk", "solid", "gas", "metal"]
     composition: Formula
     energy_ev: float
     modes_thz: tuple[float, ...] = ()
@@ -157,6 +158,8 @@ class SurfaceSystem(Frozen):
         ):
             if len(set(names)) != len(names):
                 raise ValueError(f"two of the {kind}s have one name: {', '.join(names)}")
+        if sum(reservoir.kind == "bulk" for reservoir in self.reservoirs) != 1:
+            raise ValueError("exactly one reservoir must be the bulk of the slabs; other solids are of kind solid")
         return self
 
     def reservoir(self, name: str) -> Reservoir:
