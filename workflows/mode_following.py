@@ -157,9 +157,9 @@ def _softest(
         for x, size in zip(q, settings.supercell, strict=True)
     )
     repeat = (repeats[0], repeats[1], repeats[2])
-    phonons.run_modulations(repeat, [[list(q), 0, 1.0, 0.0]])
-    complex_shapes, cell = phonons.get_modulations_and_supercell()
-    wave = np.asarray(complex_shapes[0])
+    modulation = phonons.run_modulations(repeat, [[list(q), 0, 1.0, 0.0]])
+    cell = modulation.supercell
+    wave = np.asarray(modulation.modulations[0])
     shape = wave.real if np.abs(wave.real).max() >= np.abs(wave.imag).max() else wave.imag
     # phonopy repeats each atom before the next one, as np.repeat does; oxidation states follow
     n_copies = math.prod(repeat)

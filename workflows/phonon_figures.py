@@ -36,17 +36,26 @@ def draw_bands(
     periodic = (True, True, not settings.is_slab)
     band_path = Cell(structure.lattice).bandpath(npoints=40 * (2 if settings.is_slab else 4), pbc=periodic)
     distances, ticks, labels = band_path.get_linear_kpoint_axis()
-    frequencies = np.array([phonons.get_frequencies(q) for q in band_path.kpts])
+    frequencies = np.array(phonons.run_qpoints(band_path.kpts).frequencies)
+    breaks = np.flatnonzero(np.diff(distances) < 1e-9) + 1
+    distances_drawn, frequencies_drawn = np.insert(distances, breaks, np.nan), np.insert(frequencies, breaks, np.nan, 0)
+    # two labels at one place are the ends of two pieces of the path
+    places = sorted({round(float(tick), 6) for tick in ticks})
+    named = [
+        "|".join(label for tick, label in zip(ticks, labels, strict=True) if abs(tick - place) < 1e-5)
+        for place in places
+    ]
     phonons.run_mesh(settings.mesh, is_gamma_center=True)
     dos = phonons.run_total_dos(use_tetrahedron_method=not settings.is_slab)
 
     figure = Figure(figsize=(8.0, 4.8), dpi=130, layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=(4, 1))
-    left.plot(distances, np.where(frequencies >= 0, frequencies, np.nan), color=BAND, lw=0.9)
-    left.plot(distances, np.where(frequencies < 0, frequencies, np.nan), color=IMAGINARY, lw=1.2)
-    for tick in ticks:
-        left.axvline(tick, color="0.8", lw=0.7, zorder=0)
-    left.set_xticks(ticks, [label.replace("G", "Γ") for label in labels])
+    left.plot(distances_drawn, np.where(frequencies_drawn >= 0, frequencies_drawn, np.nan), color=BAND, lw=0.9)
+    left.plot(distances_drawn, np.where(frequencies_drawn < 0, frequencies_drawn, np.nan), color=IMAGINARY, lw=1.2)
+    for place in places:
+        left.axvline(place, color="0.8", lw=0.7, zorder=0)
+    left.set_xticks(places, [name.replace("G", "Γ") for name in named])
+    left.set_ylim(min(0.0, 1.2 * float(frequencies.min())), 1.05 * float(frequencies.max()))
     left.set_xlim(distances[0], distances[-1])
     left.set_ylabel("frequency / THz")
     if title:

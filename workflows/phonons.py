@@ -7,6 +7,7 @@ next one. Forces come from any ase calculator, from SevenNet if none is given.
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -283,6 +284,20 @@ def run_phonons(
     ------
     UnrelaxedError, PhononFolderError, ForcesError
     """
+    with warnings.catch_warnings():
+        # of supercells and meshes such as (2, 2, 1): their symmetry is lower, which costs time and nothing else
+        warnings.filterwarnings("ignore", message=r".*Point group symmetries of supercell", category=UserWarning)
+        warnings.filterwarnings("ignore", message="Mesh .* is incompatible", category=UserWarning)
+        return _run_phonons(structure, settings, folder, calculator, report)
+
+
+def _run_phonons(
+    structure: AtomicStructure,
+    settings: PhononSettings,
+    folder: Path | str,
+    calculator: Calculator | None,
+    report: Report | None,
+) -> tuple[Phonopy, Vibrations]:
     from ase import Atoms
 
     phonons = displaced(structure, settings)
@@ -327,8 +342,9 @@ def _on_mesh(
         tuple(float(x) for x in np.round(q, 6)): float(row.min())
         for q, row in zip(mesh.qpoints, frequencies, strict=True)
     }
-    for q in commensurate_points(settings.supercell):
-        found[q] = float(phonons.get_frequencies(np.array(q)).min())
+    exact = commensurate_points(settings.supercell)
+    for q, row in zip(exact, phonons.run_qpoints(np.array(exact)).frequencies, strict=True):
+        found[q] = float(row.min())
     imaginary = sorted(
         (
             ImaginaryMode(wave_vector=(q[0], q[1], q[2]), frequency_thz=lowest)

@@ -44,6 +44,8 @@ def draw_line_diagram(
     """
     if len(states) != len(x):
         raise ThermodynamicsError(f"{len(states)} states for {len(x)} places on the axis; give one each")
+    if len(states) < 2:
+        raise ThermodynamicsError("a line needs at least two states; give more places on the axis")
     gamma = np.full((len(states), len(system.slabs)), np.nan)
     error = np.zeros(len(system.slabs))
     for k, state in enumerate(states):

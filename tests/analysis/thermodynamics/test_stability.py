@@ -114,12 +114,14 @@ def test_pictures_are_drawn_and_refuse_what_shows_nothing(
     for picture in (line, area):
         pixels = np.asarray(Image.open(picture).convert("RGB"))
         assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 50
+    gold_rich = [State(potentials_ev={"Au": v}) for v in (5.0, 6.0)]
     with pytest.raises(ThermodynamicsError, match="stable in none"):
-        draw_line_diagram(cu3au_system, [State(potentials_ev={"Au": 5.0})], tmp_path / "n.png", x=[5.0], x_label="mu")
+        draw_line_diagram(cu3au_system, gold_rich, tmp_path / "n.png", x=[5.0, 6.0], x_label="mu")
+    with pytest.raises(ThermodynamicsError, match="at least two states"):
+        draw_line_diagram(cu3au_system, gold_rich[:1], tmp_path / "n.png", x=[5.0], x_label="mu")
+    fine = [State(potentials_ev={"Au": v}) for v in (-0.03, -0.01)]
     with pytest.raises(ThermodynamicsError, match="cannot write the picture"):
-        draw_line_diagram(
-            cu3au_system, [State(potentials_ev={"Au": -0.02})], tmp_path / "no" / "n.png", x=[0.0], x_label="mu"
-        )
+        draw_line_diagram(cu3au_system, fine, tmp_path / "no" / "n.png", x=[0.0, 1.0], x_label="mu")
     assert not (tmp_path / "n.png").exists()
 
 
