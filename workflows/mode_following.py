@@ -73,6 +73,7 @@ def follow_imaginary(
     *,
     moving: Sequence[int] = (),
     calculator: Calculator | None = None,
+    model: str = "",
     max_rounds: int = 4,
     max_steps: int = 300,
     report: Report | None = None,
@@ -89,6 +90,8 @@ def follow_imaginary(
         Forces of round k are kept in its subfolder ``round-k``.
     moving
         Atoms of a partial Hessian; all atoms with phonopy if empty.
+    calculator, model
+        As in ``run_phonons``.
     max_rounds, max_steps
         Most modes that are followed, and most steps of each relaxation.
 
@@ -107,10 +110,10 @@ def follow_imaginary(
         place = Path(folder) / f"round-{len(rounds)}"
         if atoms_moving:
             shapes, vibrations = run_partial_hessian(
-                now, atoms_moving, here, place, calculator=calculator, report=report
+                now, atoms_moving, here, place, calculator=calculator, model=model, report=report
             )
         else:
-            phonons, vibrations = run_phonons(now, here, place, calculator=calculator, report=report)
+            phonons, vibrations = run_phonons(now, here, place, calculator=calculator, model=model, report=report)
         if not vibrations.imaginary or len(rounds) == max_rounds:
             return Followed(structure=now, vibrations=vibrations, rounds=tuple(rounds), moving=atoms_moving)
         if atoms_moving:

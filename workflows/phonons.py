@@ -220,8 +220,8 @@ def force_engine(calculator: Calculator | None) -> Calculator:
     return sevennet("7net-l3i5")
 
 
-def _model(calculator: Calculator | None) -> str:
-    return "sevenn/7net-l3i5" if calculator is None else type(calculator).__name__
+def _named(model: str, calculator: Calculator | None) -> str:
+    return model or ("sevenn/7net-l3i5" if calculator is None else type(calculator).__name__)
 
 
 def _check_relaxed(forces: Array, settings: PhononSettings) -> float:
@@ -258,6 +258,7 @@ def run_phonons(
     folder: Path | str,
     *,
     calculator: Calculator | None = None,
+    model: str = "",
     report: Report | None = None,
 ) -> tuple[Phonopy, Vibrations]:
     """Force constants and frequencies of a relaxed crystal or slab.
@@ -270,6 +271,9 @@ def run_phonons(
         Where forces are kept; a run with the same structure and settings goes on where it stopped.
     calculator
         Any ase calculator; SevenNet without.
+    model
+        Name of what gives the forces; the calculator's class if empty. Say it where calculators of one class differ,
+        so that their forces are never mixed in a folder.
     report
         Called with a line per displacement.
 
@@ -288,21 +292,25 @@ def run_phonons(
         # of supercells and meshes such as (2, 2, 1): their symmetry is lower, which costs time and nothing else
         warnings.filterwarnings("ignore", message=r".*Point group symmetries of supercell", category=UserWarning)
         warnings.filterwarnings("ignore", message="Mesh .* is incompatible", category=UserWarning)
-        return _run_phonons(structure, settings, folder, calculator, report)
+        return _run_phonons(
+            structure, settings, Path(folder), calculator, model=_named(model, calculator), report=report
+        )
 
 
 def _run_phonons(
     structure: AtomicStructure,
     settings: PhononSettings,
-    folder: Path | str,
+    folder: Path,
     calculator: Calculator | None,
+    *,
+    model: str,
     report: Report | None,
 ) -> tuple[Phonopy, Vibrations]:
     from ase import Atoms
 
     phonons = displaced(structure, settings)
     cells = phonons.supercells_with_displacements or []
-    store = ForceStore(Path(folder), _fingerprint(structure, settings, _model(calculator), ()))
+    store = ForceStore(folder, _fingerprint(structure, settings, model, ()))
     source = _Forces(store, force_engine(calculator), len(cells) + 1, report)
 
     def as_ase(cell: object) -> Atoms:
@@ -314,7 +322,7 @@ def _run_phonons(
     phonons.forces = np.array(forces)
     phonons.produce_force_constants(show_drift=False)
     phonons.symmetrize_force_constants(show_drift=False)
-    return phonons, _on_mesh(phonons, structure, settings, largest, _model(calculator))
+    return phonons, _on_mesh(phonons, structure, settings, largest, model)
 
 
 def _fingerprint(structure: AtomicStructure, settings: PhononSettings, model: str, moving: Sequence[int]) -> str:
@@ -376,6 +384,7 @@ def run_partial_hessian(
     folder: Path | str,
     *,
     calculator: Calculator | None = None,
+    model: str = "",
     report: Report | None = None,
 ) -> tuple[Array, Vibrations]:
     """Vibrations of some atoms while all others rest: an adsorbed molecule, or the top layers of a slab.
@@ -396,11 +405,11 @@ def run_partial_hessian(
     ------
     UnrelaxedError, PhononFolderError, ForcesError
     """
-    atoms = structure.to_ase()
+    atoms, name = structure.to_ase(), _named(model, calculator)
     indices = sorted(set(moving))
     if not indices or indices[0] < 0 or indices[-1] >= len(atoms):
         raise PhononError(f"moving atoms must be among 0 to {len(atoms) - 1}, got {list(moving)}")
-    store = ForceStore(Path(folder), _fingerprint(structure, settings, _model(calculator), indices))
+    store = ForceStore(Path(folder), _fingerprint(structure, settings, name, indices))
     source = _Forces(store, force_engine(calculator), 6 * len(indices) + 1, report)
     largest = _check_relaxed(source.of("rest", atoms)[indices], settings)
     step = settings.displacement_ang
@@ -428,6 +437,6 @@ def run_partial_hessian(
             if f < -settings.imaginary_tolerance_thz
         ),
         max_force_ev_per_ang=largest,
-        model=_model(calculator),
+        model=name,
     )
     return shapes, vibrations

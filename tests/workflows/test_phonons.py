@@ -20,7 +20,8 @@ from surfshift.analysis.thermodynamics.vibrations import (
     vibrational_entropy_ev_per_k,
     vibrational_free_energy_ev,
 )
-from surfshift.structures.vocabulary import AtomicStructure, as_tensor3
+from surfshift.structures.library import build_crystal, load_crystal
+from surfshift.structures.vocabulary import AtomicStructure, Candidate, Region, as_tensor3
 from surfshift.workflows.mode_following import NotFollowedError, follow_imaginary
 from surfshift.workflows.phonon_figures import draw_bands
 from surfshift.workflows.phonons import (
@@ -33,6 +34,8 @@ from surfshift.workflows.phonons import (
     run_partial_hessian,
     run_phonons,
 )
+from surfshift.workflows.relaxation import relax_candidate
+from surfshift.workflows.study import RelaxSettings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -236,3 +239,20 @@ def test_commensurate_points_and_settings() -> None:
 def test_json_round_trip(tmp_path: Path) -> None:
     _, found = run_phonons(copper_111(), SLAB, tmp_path, calculator=EMT())
     assert Vibrations.model_validate_json(found.model_dump_json()) == found
+
+
+@pytest.mark.slow
+def test_berlinite_vibrates_without_instability_and_has_its_heat_capacity(tmp_path: Path) -> None:
+    crystal = build_crystal(load_crystal("AlPO4_berlinite"))
+    candidate = Candidate(
+        name="berlinite", kind="bulk", structure=crystal, parent="berlinite", regions=(Region.BULK,) * len(crystal)
+    )
+    relaxed_bulk = relax_candidate(candidate, RelaxSettings(fmax_ev_per_ang=0.001, relax_bulk_cell=True))
+    # the mesh holds the wave vectors at which the force constants of the supercell are exact, and no others
+    settings = PhononSettings(supercell=(2, 2, 1), mesh=(2, 2, 1))
+    followed = follow_imaginary(relaxed_bulk.candidate.structure, settings, tmp_path)
+    assert followed.is_minimum
+    per_mol = 96485.332 / 3
+    heat = heat_capacity_ev_per_k(followed.vibrations.frequencies_thz, 298.15, followed.vibrations.weights) * per_mol
+    # Cp(298.15 K) = 93.2 J/(mol K): CRC Handbook of Chemistry and Physics, standard thermodynamic properties
+    assert heat == pytest.approx(93.2, rel=0.1)
