@@ -1,0 +1,1 @@
+"""Thermodynamics of surfaces: chemical potentials, vibrations, surface free energies and stable terminations."""
