@@ -196,6 +196,7 @@ def test_both_programs_give_the_same_forces_with_the_same_potentials(tmp_path: P
     np.testing.assert_allclose(found["cp2k"][1], found["pw"][1], atol=0.12 * force)
 
 
+@pytest.mark.slow
 @needs_cp2k
 def test_a_relaxation_goes_on_where_it_was_cut_off(tmp_path: Path) -> None:
     start = Relaxation(
