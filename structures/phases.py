@@ -102,7 +102,7 @@ def build_phase(name: str) -> Structure:
     facts = load_phase(name)
     kind, data = _facts()[name][1]
     structure = _BUILDERS[kind](data)
-    primitive = structure.get_primitive_structure(tolerance=0.02)
+    primitive: Structure = structure.get_primitive_structure(tolerance=0.02)
     if primitive.composition.reduced_formula != facts.formula:
         raise PhaseDataError(f"{name}: its sites make {primitive.composition.reduced_formula}, not {facts.formula}")
     distances = primitive.distance_matrix + 10.0 * np.eye(len(primitive))
@@ -300,24 +300,23 @@ def _first_halls() -> dict[int, int]:
 
 
 def _lattice(number: int, cell: list[float]) -> Any:
+    """Lattice vectors as rows, angstrom, from the free lengths (and the angle) of the crystal system."""
     from pymatgen.core.lattice import Lattice
 
-    if number >= 195:
-        return np.array(Lattice.cubic(*cell).matrix)
-    if number >= 143:
-        return np.array(Lattice.hexagonal(*cell).matrix)
-    if number >= 75:
-        return np.array(Lattice.tetragonal(*cell).matrix)
-    if number >= 16:
-        return np.array(Lattice.orthorhombic(*cell).matrix)
-    return np.array(Lattice.monoclinic(*cell).matrix)
+    a, b, c, beta, gamma = cell[0], cell[0], cell[-1], 90.0, 90.0
+    if number < 75:
+        b, c = cell[1], cell[2]
+        beta = cell[3] if number < 16 else 90.0
+    elif 143 <= number < 195:
+        gamma = 120.0
+    return np.array(Lattice.from_parameters(a, b, c, 90.0, beta, gamma).matrix)
 
 
 def _from_delta(element: str) -> Structure:
     from ase.collections import dcdft
     from pymatgen.io.ase import AseAtomsAdaptor
 
-    return AseAtomsAdaptor.get_structure(dcdft[element])  # type: ignore[no-any-return]
+    return AseAtomsAdaptor.get_structure(dcdft[element])
 
 
 _BUILDERS: dict[str, Any] = {

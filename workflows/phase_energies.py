@@ -58,7 +58,8 @@ def compute_phase(name: str, *, geometry: Calculator, energy: Calculator) -> dic
     atoms.set_constraint(FixSymmetry(atoms, symprec=SYMPREC_ANG, verbose=False))
     target: Any = FrechetCellFilter(atoms)
     n_steps, is_converged, began = 0, False, time.time()
-    for optimiser, fmax in ((FIRE, COARSE_FMAX_EV_PER_ANG), (LBFGS, FMAX_EV_PER_ANG)):
+    stages: tuple[tuple[Any, float], ...] = ((FIRE, COARSE_FMAX_EV_PER_ANG), (LBFGS, FMAX_EV_PER_ANG))
+    for optimiser, fmax in stages:
         run = optimiser(target, logfile=None)
         is_converged = bool(run.run(fmax=fmax, steps=MAX_STEPS - n_steps))
         n_steps += run.nsteps
