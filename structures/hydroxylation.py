@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import combinations, product
+from math import comb, prod
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -176,16 +177,13 @@ def _distinct_selections(
     images: Sequence[Image],
 ) -> list[_Selection]:
     distances = _pair_distances(dry, missing)
-    per_face = [list(_face_selections(face, n, distances)) for face, n in zip(faces, counts, strict=True)]
     swap = next((targets for _, targets in images if len(faces) == 2 and targets[faces[0][0][0]] in faces[1][0]), None)
+    enumerated = faces[:1] if swap is not None else faces
+    _refuse_too_many(enumerated, counts)
+    per_face = [list(_face_selections(face, n, distances)) for face, n in zip(enumerated, counts, strict=False)]
     if swap is not None:
         options = [_join((s, _move(s, swap))) for s in per_face[0]]
     else:
-        n_options = int(np.prod([len(selections) for selections in per_face]))
-        if n_options > MAX_SELECTIONS:
-            raise HydroxylationError(
-                f"{n_options} choices of sites are too many; use full coverage or a smaller in-plane cell"
-            )
         options = [_join(combination) for combination in product(*per_face)]
     best: dict[tuple[tuple[int, ...], tuple[int, ...]], _Selection] = {}
     for option in options:
@@ -194,6 +192,23 @@ def _distinct_selections(
         if key not in best:
             best[key] = option
     return sorted(best.values(), key=lambda s: (round(s.distance_ang, 3), sorted(s.donors), sorted(s.acceptors)))
+
+
+def _refuse_too_many(faces: Sequence[tuple[list[int], list[int]]], counts: Sequence[int]) -> None:
+    """Refuse a coverage with more choices of sites than are enumerated, before any is made."""
+
+    def choices(share: float) -> int:
+        return prod(comb(len(donors), round(share * min(len(donors), len(acceptors)))) for donors, acceptors in faces)
+
+    n_sites = min(len(faces[0][0]), len(faces[0][1]))
+    asked = counts[0] / n_sites
+    if choices(asked) > MAX_SELECTIONS:
+        shares = [k / n_sites for k in range(1, n_sites + 1)]
+        fitting = [f"{share:.4g}" for share in shares if choices(share) <= MAX_SELECTIONS]
+        raise HydroxylationError(
+            f"coverage {asked:.4g} has {choices(asked)} choices of sites, more than the {MAX_SELECTIONS} that are "
+            f"compared; use a smaller in-plane cell or one of the coverages {', '.join(fitting)}"
+        )
 
 
 def _face_selections(face: tuple[list[int], list[int]], n: int, distances: NDArray[np.float64]) -> Iterator[_Selection]:

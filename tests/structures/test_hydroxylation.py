@@ -198,3 +198,14 @@ def test_separations_are_those_of_ase() -> None:
     np.testing.assert_allclose(
         separations(DRY[0].structure, coords, coords), atoms.get_all_distances(mic=True), atol=1e-9
     )
+
+
+def test_a_coverage_with_too_many_choices_is_refused_before_any_is_made() -> None:
+    wide = cut_slabs(BERLINITE, (1, 0, 0), thickness_ang=4.0, parent="AlPO4_berlinite", min_width_ang=24.0)[0]
+    coverages = possible_coverages(wide, BERLINITE)
+    assert len(coverages) > 20
+    with pytest.raises(HydroxylationError, match="choices of sites, more than the 20000") as refused:
+        hydroxylate(wide, BERLINITE, coverage=coverages[len(coverages) // 2])
+    named = [float(word) for word in str(refused.value).rsplit("coverages ", 1)[1].split(", ")]
+    assert named[-1] == 1.0
+    assert hydroxylate(wide, BERLINITE, coverage=1.0)
