@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-MAX_SELECTIONS = 20000
+MAX_SELECTIONS = 5000
 """More choices of sites than this are not enumerated."""
 
 

@@ -204,7 +204,7 @@ def test_a_coverage_with_too_many_choices_is_refused_before_any_is_made() -> Non
     wide = cut_slabs(BERLINITE, (1, 0, 0), thickness_ang=4.0, parent="AlPO4_berlinite", min_width_ang=24.0)[0]
     coverages = possible_coverages(wide, BERLINITE)
     assert len(coverages) > 20
-    with pytest.raises(HydroxylationError, match="choices of sites, more than the 20000") as refused:
+    with pytest.raises(HydroxylationError, match="choices of sites, more than the 5000") as refused:
         hydroxylate(wide, BERLINITE, coverage=coverages[len(coverages) // 2])
     named = [float(word) for word in str(refused.value).rsplit("coverages ", 1)[1].split(", ")]
     assert named[-1] == 1.0

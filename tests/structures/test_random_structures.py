@@ -207,7 +207,7 @@ kinds = st.sampled_from(["plain", "reconstruct", "every", "other"])
 quiet = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
-@settings(quiet, max_examples=12)
+@settings(quiet, max_examples=8)
 @given(st.sampled_from(SMALL), disguises, low_index, st.floats(1.0, 5.0), kinds)
 def test_slabs_of_a_users_crystal_are_sound(
     name: str, disguise: Disguise, miller: tuple[int, int, int], thickness: float, kind: str
@@ -215,7 +215,7 @@ def test_slabs_of_a_users_crystal_are_sound(
     check_slabs(name, disguise, miller, thickness, kind)
 
 
-@settings(quiet, max_examples=15)
+@settings(quiet, max_examples=6)
 @given(st.sampled_from(SMALL), disguises, low_index, st.data())
 def test_decorated_slabs_of_a_users_crystal_are_sound(
     name: str, disguise: Disguise, miller: tuple[int, int, int], data: st.DataObject
