@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .bonding import find_bonds
+from .bonding import bond_valence_length, find_bonds
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 OH_LENGTH_ANG = 0.97
 """O-H distance of a hydroxyl group, angstrom."""
+
+H_LENGTH_ANG = {"O": OH_LENGTH_ANG, "N": 1.02, "S": 1.35, "F": 0.93, "Cl": 1.29, "Br": 1.43}
+"""H-X distances as placed, angstrom: those of the free hydrides, rounded."""
 
 HYDROXYL_ANGLE_DEG = 115.0
 """Angle cation-O-H of a new hydroxyl group, degrees; a relaxation refines it."""
@@ -117,9 +120,11 @@ def place_groups(
             orbit.setdefault(targets[k], rotation)
         orbit[k] = np.eye(3)
         origins = np.array([oxygen[t] if t in oxygen else coords[missing[t].atom] for t in orbit])
+        anion = "O" if k in oxygen else dry.elements[atom]
+        length = H_LENGTH_ANG[anion] if anion in H_LENGTH_ANG else bond_valence_length("H", anion)
         best: tuple[float, NDArray[np.float64]] | None = None
         for direction in _directions(to_cation, wanted):
-            trial = origins + OH_LENGTH_ANG * np.array([rotation @ direction for rotation in orbit.values()])
+            trial = origins + length * np.array([rotation @ direction for rotation in orbit.values()])
             room = _room(dry, trial, origins, others, kinds)
             score = min(room, 1.0) + 0.2 * float(direction @ wanted)
             if room > 0.0 and (best is None or score > best[0] + 1e-9):

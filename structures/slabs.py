@@ -369,9 +369,13 @@ def same_structure(first: AtomicStructure, second: AtomicStructure) -> bool:
     if len(first) != len(second) or abs(first.lattice[2, 2] - second.lattice[2, 2]) > 0.05:
         return False
     matcher = StructureMatcher(ltol=0.02, stol=0.02, angle_tol=1.0, primitive_cell=False, scale=False)
-    # the matcher needs cells that are periodic in all directions
-    one, other = (s.model_copy(update={"periodic": (True, True, True)}).to_pymatgen() for s in (first, second))
-    return bool(matcher.fit(one, other))
+    # The matcher needs cells that are periodic in all directions. Left to reduce them itself, it finds them again in a
+    # cache by comparing every pair of sites, which takes seconds for some hundred atoms.
+    one, other = (
+        s.model_copy(update={"periodic": (True, True, True)}).to_pymatgen().get_reduced_structure()
+        for s in (first, second)
+    )
+    return bool(matcher.fit(one, other, skip_structure_reduction=True))
 
 
 def distinct_structures(structures: Iterable[tuple[AtomicStructure, T]]) -> list[tuple[AtomicStructure, T]]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..assembly import Assembly, DecorationError
 from ..bonding import find_bonds, unit_pairs, usual_coordination
-from ..hydroxyl_groups import OH_LENGTH_ANG
+from ..hydroxyl_groups import H_LENGTH_ANG, OH_LENGTH_ANG
 from ..placement import Group, orientation_grid, place_group, sphere_directions
 from .adsorption import find_hydroxyls, put, typical_bond_length
 from .sited import Orbit, Plan, Site, decorate_sites, depth_of, image_atom, outward
@@ -28,9 +28,6 @@ PROTON_REACH_ANG = 3.6
 
 TOWARDS_VACANCY_EV = 0.6
 """Gain in the ranking of an H that points straight to where the ion was."""
-
-H_LENGTH_ANG = {"O": OH_LENGTH_ANG, "N": 1.02, "S": 1.35, "F": 0.93, "Cl": 1.29, "Br": 1.43}
-"""H-X distances as placed, angstrom: those of the free hydrides, rounded."""
 
 
 def exchange_protons(candidate: Candidate, bulk: AtomicStructure, settings: ProtonExchange) -> tuple[Candidate, ...]:
