@@ -89,7 +89,7 @@ def checked_by_shell(script: str, folder: Path) -> None:
 
 @pytest.mark.parametrize("name", template_names())
 def test_every_template_gives_a_project_and_scripts_that_the_shell_accepts(name: str, tmp_path: Path) -> None:
-    file = written(name, tmp_path, setup="/home/me/setup.sh", cp2k_data="/opt/cp2k/data", host="login.example.org")
+    file = written(name, tmp_path, setup="/sw/me/setup.sh", cp2k_data="/opt/cp2k/data", host="login.example.org")
     project = Project.model_validate(yaml.safe_load((tmp_path / "workers.yaml").read_text(encoding="utf-8")))
     assert set(project.workers) == set(file.workers)
     for worker in file.workers:
@@ -102,7 +102,7 @@ def test_every_template_gives_a_project_and_scripts_that_the_shell_accepts(name:
             hours = "04:00:00" if file.is_pilot(worker) else "02:00:00"
             assert any(hours in line for line in header), script
         assert "source" not in script.splitlines()[0]
-        assert ". /home/me/setup.sh" in script
+        assert ". /sw/me/setup.sh" in script
 
 
 def test_centres_ask_for_what_their_nodes_have(tmp_path: Path) -> None:
