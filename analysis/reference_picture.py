@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .figure_files import save_figure
 from .reference_fit import fitted_shift, predictive_interval, residuals_ppm
 from .references import ReferenceFileError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from .vocabulary import Reference
 
 BANDS = ((0.95, "#d7e3f1"), (0.68, "#a9c3e0"))
@@ -75,11 +77,4 @@ def draw_reference(reference: Reference, path: Path | str) -> Path:
     for axes in (upper, lower):
         for side in ("top", "right"):
             axes.spines[side].set_visible(False)
-    target = Path(path)
-    try:
-        figure.savefig(target)
-    except (OSError, ValueError) as error:
-        raise ReferenceFileError(
-            f"cannot write the picture {target}: {error}; give a PNG in a folder that exists"
-        ) from error
-    return target
+    return save_figure(figure, path, ReferenceFileError)

@@ -18,7 +18,7 @@ from .ordering import order_structure
 from .slabs import AtomBudgetError, cut_slabs
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from .vocabulary import AtomicStructure, Candidate
 
@@ -112,31 +112,26 @@ def _hydroxylated(
 ) -> tuple[Candidate | None, list[str]]:
     """The first slab that takes up split water and passes; fullest coverages first, opened bridges if none does."""
     refusals = []
-    for slab in slabs:
-        coverages = possible_coverages(slab, bulk)
-        n_sites = len(coverages)
-        for rank in reversed(range(n_sites)):
-            if comb(n_sites, rank + 1) > MAX_CHOICES:
-                continue
-            try:
-                wet = decorate(
-                    slab, bulk, SplitWater(coverage=coverages[rank], max_variants=1, max_atoms=2 * max_atoms)
-                )
-            except SurfshiftError as error:
-                refusals.append(str(error))
-                continue
-            found = candidate_problems(wet[0], bulk, parent=slab)
-            if not found:
-                return wet[0], []
-            refusals.append(f"{wet[0].name}: {', '.join(found)}")
-    for slab in slabs:
+    for slab, water in _waters(slabs, bulk, max_atoms):
         try:
-            wet = decorate(slab, bulk, OpenBridges(max_variants=1, max_atoms=2 * max_atoms))
+            wet = decorate(slab, bulk, water)[0]
         except SurfshiftError as error:
             refusals.append(str(error))
             continue
-        found = candidate_problems(wet[0], bulk, parent=slab)
+        found = candidate_problems(wet, bulk, parent=slab)
         if not found:
-            return wet[0], []
-        refusals.append(f"{wet[0].name}: {', '.join(found)}")
+            return wet, []
+        refusals.append(f"{wet.name}: {', '.join(found)}")
     return None, refusals
+
+
+def _waters(
+    slabs: Sequence[Candidate], bulk: AtomicStructure, max_atoms: int
+) -> Iterator[tuple[Candidate, SplitWater | OpenBridges]]:
+    for slab in slabs:
+        coverages = possible_coverages(slab, bulk)
+        for rank in reversed(range(len(coverages))):
+            if comb(len(coverages), rank + 1) <= MAX_CHOICES:
+                yield slab, SplitWater(coverage=coverages[rank], max_variants=1, max_atoms=2 * max_atoms)
+    for slab in slabs:
+        yield slab, OpenBridges(max_variants=1, max_atoms=2 * max_atoms)

@@ -126,10 +126,11 @@ def status(study: StudyArgument, folder: FolderOption = None, debug: DebugOption
     from rich.text import Text
 
     from .hpc.spending import spending
+    from .hpc.workers import cluster_of
     from .progress import clock, summary
     from .queue.records import snapshot
     from .study import load_study
-    from .study_run import cluster_of, run_folder
+    from .study_run import run_folder
 
     settings = load_study(study)
     place = run_folder(settings, study, folder)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..analysis.figure_files import save_figure
 from .phonons import PhononError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from phonopy import Phonopy
 
     from ..structures.vocabulary import AtomicStructure
@@ -68,9 +70,4 @@ def draw_bands(
         axes.axhline(0.0, color="0.4", lw=0.7)
         for side in ("top", "right"):
             axes.spines[side].set_visible(False)
-    target = Path(path)
-    try:
-        figure.savefig(target)
-    except (OSError, ValueError) as error:
-        raise PhononError(f"cannot write the picture {target}: {error}; give a PNG in a folder that exists") from error
-    return target
+    return save_figure(figure, path, PhononError)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .adaptive import SCREEN_PROTOCOL, Decision, decide
 from .collect import outputs
 from .files import write_atomically
 from .flows import SiteMaker
+from .hpc.place import site_place
+from .hpc.workers import cluster_of
 from .jobs import wanted_sites
 from .queue.folder import PROJECT_NAME
 
@@ -114,20 +116,17 @@ def _jobs(
     # the first stage's jobs, which a queue makes by itself, bear the plain name
     name = "nmr" if protocol == SCREEN_PROTOCOL else f"nmr {protocol}"
     maker = SiteMaker(name=name, settings=nmr, max_memory_mb=study.run.memory_per_job_mb)
-    workers = None
-    if study.run.hpc is not None:
-        from .hpc.workers import load_workers
-
-        workers = load_workers(study.run.hpc)
+    workers = cluster_of(study)
+    places: dict[str, dict[str, Any]] = {}
     jobs = []
     for candidate, orbit in todo:
         job = maker.make(candidate, orbit)
         if job.name in submitted:
             continue
         if workers is not None:
-            from .hpc.place import place_site
-
-            place_site(job, candidate, nmr, study, workers)
+            if candidate.id not in places:
+                places[candidate.id] = site_place(candidate, nmr, study, workers)
+            job.config.manager_config.update(places[candidate.id])
         jobs.append(job)
     return jobs
 

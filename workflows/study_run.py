@@ -12,6 +12,7 @@ from .candidates import check_candidates, load_inputs
 from .collect import collect, start_state, write_results
 from .files import write_atomically
 from .flows import CandidateMaker, RelaxMaker, SiteMaker, StudyMaker
+from .hpc.workers import cluster_of
 from .proposals import propose
 from .queue.errors import RunFolderError
 from .queue.folder import RunFolder
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ..analysis.vocabulary import StudyResult
-    from .hpc.workers import WorkersFile
     from .progress import Progress
     from .study import StudyFile
 
@@ -99,21 +99,6 @@ def start(run: RunFolder, study: StudyFile, study_path: Path, *, say: Callable[[
         write_atomically(run.path / "study.yaml", study_path.read_text(encoding="utf-8"))
         adaptive = {"adaptive": True} if study.run.adaptive else {}
         run.submit(flow, start_state(study, study_path) | adaptive)
-
-
-def cluster_of(study: StudyFile) -> WorkersFile | None:
-    """The workers of a study's cluster, if it names any.
-
-    Raises
-    ------
-    HpcError
-        If the file cannot be used.
-    """
-    if study.run.hpc is None:
-        return None
-    from .hpc.workers import load_workers
-
-    return load_workers(study.run.hpc)
 
 
 def go_on(

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..figure_files import save_figure
 from .errors import MeasurementError
 from .lines import find_lines
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from matplotlib.axes import Axes
 
     from .read import Readout
@@ -48,14 +50,7 @@ def draw_readout(readout: Readout, path: Path | str) -> Path:
     upper.legend(loc="upper left", fontsize=8, framealpha=1.0, edgecolor="none")
     lower.set_xlabel(f"{spectrum.isotope} shift / ppm")
     upper.set_xlim(spectrum.axis_ppm[-1], spectrum.axis_ppm[0])  # shifts run to the left
-    target = Path(path)
-    try:
-        figure.savefig(target)
-    except (OSError, ValueError) as error:
-        raise MeasurementError(
-            f"cannot write the picture {target}: {error}; give a PNG file in a folder that exists"
-        ) from error
-    return target
+    return save_figure(figure, path, MeasurementError)
 
 
 def _draw(axes: Axes, readout: Readout) -> None:

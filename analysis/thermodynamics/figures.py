@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..figure_files import save_figure
 from .gases import SupersaturatedError
 from .stability import stability_map
 from .surface import J_PER_M2, OutsideStableRegionError, ThermodynamicsError, surface_free_energies
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -69,7 +70,7 @@ def draw_line_diagram(
     axes.set_xlabel(x_label)
     axes.set_ylabel("surface free energy / J m⁻²")
     axes.legend(fontsize=8, frameon=False)
-    return _save(figure, path)
+    return save_figure(figure, path, ThermodynamicsError)
 
 
 def _grey_out(axes: Axes, grid: NDArray[np.float64], gone: NDArray[np.bool_]) -> None:
@@ -141,7 +142,7 @@ def draw_map(
     axes.legend(handles=handles, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2, frameon=False)
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
-    return _save(figure, path)
+    return save_figure(figure, path, ThermodynamicsError)
 
 
 def _canvas(title: str) -> tuple[Figure, Axes]:
@@ -154,14 +155,3 @@ def _canvas(title: str) -> tuple[Figure, Axes]:
     if title:
         axes.set_title(title, fontsize=10, loc="left")
     return figure, axes
-
-
-def _save(figure: Figure, path: Path | str) -> Path:
-    target = Path(path)
-    try:
-        figure.savefig(target)
-    except (OSError, ValueError) as error:
-        raise ThermodynamicsError(
-            f"cannot write the picture {target}: {error}; give a PNG in a folder that exists"
-        ) from error
-    return target

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ...structures.vocabulary import AtomicStructure, Frozen
+from ..figure_files import save_figure
 from .surface import J_PER_M2, ThermodynamicsError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from numpy.typing import NDArray
     from pymatgen.analysis.wulff import WulffShape
@@ -128,15 +129,9 @@ def draw_wulff(bulk: AtomicStructure, gamma_ev_per_ang2: Mapping[Miller, float],
     """
     millers = list(gamma_ev_per_ang2)
     axes = _shape(bulk, millers, np.array([gamma_ev_per_ang2[m] for m in millers])).get_plot(show_area=True)
-    target = Path(path)
     try:
-        axes.get_figure().savefig(target, dpi=130, bbox_inches="tight")
-    except (OSError, ValueError) as error:
-        raise ThermodynamicsError(
-            f"cannot write the picture {target}: {error}; give a PNG in a folder that exists"
-        ) from error
+        return save_figure(axes.get_figure(), path, ThermodynamicsError, dpi=130, bbox_inches="tight")
     finally:
         import matplotlib.pyplot as plt
 
         plt.close(axes.get_figure())
-    return target

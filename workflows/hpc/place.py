@@ -42,13 +42,13 @@ def place_candidate(flow: Flow | Job, candidate: Candidate, study: StudyFile, wo
     planning.config.response_manager_config.update(workers.run_config("nmr", request))
 
 
-def place_site(job: Job, candidate: Candidate, nmr: NmrSettings, study: StudyFile, workers: WorkersFile) -> None:
-    """Set worker and resources of one site's job, made on its own with the settings ``nmr``.
+def site_place(candidate: Candidate, nmr: NmrSettings, study: StudyFile, workers: WorkersFile) -> dict[str, Any]:
+    """Worker and resources of a candidate's site jobs that are made one by one, with the settings ``nmr``.
 
     Raises
     ------
     HpcError
-        If the job does not fit into the limits.
+        If the largest job does not fit into the limits.
     """
     request = site_request(candidate, nmr, study.run.memory_per_job_mb)[2]
-    job.config.manager_config.update(workers.run_config("nmr", request))
+    return workers.run_config("nmr", request)

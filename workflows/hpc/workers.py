@@ -15,6 +15,8 @@ from .resources import Limits, Request, capped, native_resources
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from ..study import StudyFile
+
 Step = Literal["plan", "relax", "dft", "nmr"]
 STEPS: tuple[Step, ...] = ("plan", "relax", "dft", "nmr")
 LOCAL = "local"
@@ -85,6 +87,11 @@ class WorkersFile(Frozen):
             native = native_resources(scheduler, self.request(step, estimate), self.placement.limits)
             config["resources"] = {**self.placement.header, **native}
         return config
+
+
+def cluster_of(study: StudyFile) -> WorkersFile | None:
+    """The workers of a study's cluster, if it names any; raises as ``load_workers``."""
+    return None if study.run.hpc is None else load_workers(study.run.hpc)
 
 
 def load_workers(path: Path) -> WorkersFile:

@@ -186,11 +186,6 @@ def _more(megabytes: str, factor: float, cap: float) -> str:
     return str(int(min(factor * int(megabytes), cap)))
 
 
-def forget_failures(runner_db: Any) -> None:
-    """Let jobs that were given up be tried again."""
-    runner_db["failures"].delete_many({})
-
-
 def is_finished(folder: Path) -> bool:
     """Whether a job's folder holds the result of a run without an error."""
     from .records import job_output

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ....analysis.tensor_files.magres import BOHR_ANG, HARTREE_EV
 from ..inputs.common import has_dipole, kpoint_grid, species_of
 from ..inputs.protocols import protocol_data
 from .errors import (
-    NotFiniteOutputError,
     ScfNotConvergedError,
     TruncatedOutputError,
     UnsupportedElementError,
     WrongAtomOrderError,
 )
-from .results import SinglePoint
+from .results import SinglePoint, finite_number, voigt
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from ....structures.vocabulary import AtomicStructure, Candidate
     from .protocols import Cp2kProtocol
 
-HARTREE_EV = 27.211386245988
-BOHR_ANG = 0.529177210903
 GPA_EV_PER_ANG3 = 1.0 / 160.21766208
 PROJECT = "surfshift"
 WAVEFUNCTION = {"ot": f"{PROJECT}-RESTART.wfn", "kpoints": f"{PROJECT}-RESTART.kp"}
@@ -217,7 +215,7 @@ def parse_cp2k(text: str, structure: AtomicStructure, *, with_stress: bool = Fal
         if len(lines) != 3:
             raise TruncatedOutputError("CP2K: the output has no stress")
         tensor = -np.array([[_number(x) for x in line] for line in lines]) * GPA_EV_PER_ANG3
-        stress = tuple(float(tensor[i, j]) for i, j in ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1)))
+        stress = voigt(tensor)
     unit = HARTREE_EV / BOHR_ANG
     return SinglePoint(
         energy_ev=_number(energy[-1]) * HARTREE_EV,
@@ -229,10 +227,4 @@ def parse_cp2k(text: str, structure: AtomicStructure, *, with_stress: bool = Fal
 
 
 def _number(word: str) -> float:
-    try:
-        value = float(word)
-    except ValueError:
-        value = float("nan")
-    if not np.isfinite(value):
-        raise NotFiniteOutputError(f"CP2K: {word!r} stands where a number belongs")
-    return value
+    return finite_number(word, "CP2K")

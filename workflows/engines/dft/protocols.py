@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from ..inputs.protocols import PeriodicProtocol, load_periodic, protocol_data
+from ..inputs.protocols import PeriodicProtocol, PwProtocol, load_periodic, protocol_data
 
 DftEngine = Literal["cp2k", "pw"]
 DFT_ENGINES: tuple[DftEngine, ...] = ("cp2k", "pw")
@@ -19,15 +19,6 @@ class Cp2kProtocol(PeriodicProtocol):
     relative_cutoff_ry: float = Field(ge=20, le=200)
     scf_tolerance: float = Field(gt=0, le=1e-4)
     basis: str = Field(pattern=r"^[A-Za-z0-9-]{1,40}$")
-
-
-class PwProtocol(PeriodicProtocol):
-    """Numbers of a pw.x run; energies in Ry."""
-
-    cutoff_ry: float = Field(ge=20, le=300)
-    density_cutoff_factor: float = Field(ge=4, le=20)
-    scf_tolerance_ry: float = Field(gt=0, le=1e-4)
-    mixing: float = Field(gt=0, le=1)
 
 
 def cp2k_protocol(name: str = "balanced", **overrides: object) -> Cp2kProtocol:

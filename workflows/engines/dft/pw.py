@@ -9,26 +9,25 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ....analysis.tensor_files.magres import BOHR_ANG
 from ..inputs.common import species_of
 from ..inputs.qe import pw_text
 from ..inputs.upf import ENDINGS, MissingPotentialError, read_upf
 from .errors import (
-    NotFiniteOutputError,
     ScfNotConvergedError,
     TruncatedOutputError,
     WrongAtomOrderError,
 )
 from .gth import write_gth
-from .results import SinglePoint
+from .results import SinglePoint, finite_number, voigt
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from ....structures.vocabulary import AtomicStructure, Candidate
-    from .protocols import PwProtocol
+    from ..inputs.protocols import PwProtocol
 
 RYDBERG_EV = 13.605693122994
-BOHR_ANG = 0.529177210903
 PREFIX = "surfshift"
 UPF_VARIABLE = "SURFSHIFT_PW_UPF_DIR"
 """Folder of the UPF files for relaxations, with no need of GIPAW data; without it CP2K's GTH potentials are used."""
@@ -119,7 +118,7 @@ def parse_pw(text: str, structure: AtomicStructure, *, with_stress: bool = False
             raise TruncatedOutputError("pw.x: the output has no stress")
         unit = RYDBERG_EV / BOHR_ANG**3
         tensor = -np.array([[_number(x) for x in line.split()[:3]] for line in block.group(1).splitlines()]) * unit
-        stress = tuple(float(tensor[i, j]) for i, j in ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1)))
+        stress = voigt(tensor)
     unit = RYDBERG_EV / BOHR_ANG
     return SinglePoint(
         energy_ev=_number(energies[-1]) * RYDBERG_EV,
@@ -129,10 +128,4 @@ def parse_pw(text: str, structure: AtomicStructure, *, with_stress: bool = False
 
 
 def _number(word: str) -> float:
-    try:
-        value = float(word)
-    except ValueError:
-        value = float("nan")
-    if not np.isfinite(value):
-        raise NotFiniteOutputError(f"pw.x: {word!r} stands where a number belongs")
-    return value
+    return finite_number(word, "pw.x")

@@ -57,13 +57,18 @@ class CastepProtocol(PeriodicProtocol):
     potentials: str = Field(pattern=r"^[A-Za-z0-9]{1,12}$")
 
 
-class QeProtocol(PeriodicProtocol):
-    """Numbers of a pw.x and gipaw.x run; energies in Ry, ``q_gipaw_per_bohr`` in 1/bohr."""
+class PwProtocol(PeriodicProtocol):
+    """Numbers of a pw.x run; energies in Ry."""
 
     cutoff_ry: float = Field(ge=20, le=300)
     density_cutoff_factor: float = Field(ge=4, le=20)
     scf_tolerance_ry: float = Field(gt=0, le=1e-4)
     mixing: float = Field(gt=0, le=1)
+
+
+class QeProtocol(PwProtocol):
+    """Numbers of a pw.x and gipaw.x run; energies in Ry, ``q_gipaw_per_bohr`` in 1/bohr."""
+
     q_gipaw_per_bohr: float = Field(gt=0, le=0.1)
     response_tolerance_ry2: float = Field(gt=0, le=1e-6)
 

@@ -25,8 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ....structures.vocabulary import AtomicStructure, Candidate
-    from ..dft.protocols import PwProtocol
-    from .protocols import QeProtocol
+    from .protocols import PwProtocol, QeProtocol
 
 LONG_AXIS_ANG = 20.0
 _CONTROL = {
