@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import zlib
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -77,14 +78,19 @@ def amounts_of(formula: str) -> dict[str, float]:
     UnknownFormulaError
         If the text is no formula.
     """
+    return dict(_amounts_of(formula))
+
+
+@lru_cache(maxsize=8192)
+def _amounts_of(formula: str) -> tuple[tuple[str, float], ...]:
     from pymatgen.core.composition import Composition
 
     try:
         composition = Composition(formula)
     except Exception as error:
         raise UnknownFormulaError(f"{formula!r} is neither a phase of the library nor a chemical formula") from error
-    amounts = {str(e): float(n) for e, n in composition.get_el_amt_dict().items()}
-    if not amounts or any(e not in _symbols() for e in amounts):
+    amounts = tuple((str(e), float(n)) for e, n in composition.get_el_amt_dict().items())
+    if not amounts or any(e not in _symbols() for e, _ in amounts):
         raise UnknownFormulaError(f"{formula!r} is neither a phase of the library nor a chemical formula")
     return amounts
 
@@ -257,13 +263,22 @@ class PhaseSpace:
         return shares
 
     def samples(self, n_samples: int, seed: int) -> Array:
-        """Energies with errors drawn, shared ones by chemistry and own ones, shape (n_samples, n), eV per atom."""
-        rng = np.random.default_rng(seed)
-        common = rng.standard_normal((n_samples, self.shared_factor.shape[1])) @ self.shared_factor.T @ self.shared.T
-        own = rng.standard_normal((n_samples, len(self.formulas))) * self.errors_ev
+        """Energies with errors drawn, shared ones by chemistry and own ones, shape (n_samples, n), eV per atom.
+
+        A phase has the same errors in every phase space of the table, so that statements on different contacts
+        belong together sample by sample.
+        """
+        common = _drawn("shared", seed, n_samples, self.shared_factor.shape[1]) @ self.shared_factor.T @ self.shared.T
+        own = np.hstack([_drawn(f, seed, n_samples, 1) for f in self.formulas]) * self.errors_ev
         drawn: Array = self.energies_ev + common + own
         drawn[:, : len(self.elements)] = self.energies_ev[: len(self.elements)]
         return drawn
+
+
+@lru_cache(maxsize=4096)
+def _drawn(name: str, seed: int, n_samples: int, count: int) -> Array:
+    """Standard normal numbers, shape (n_samples, count), of their own for each name."""
+    return np.random.default_rng([seed, zlib.crc32(name.encode())]).standard_normal((n_samples, count))
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from ...structures.vocabulary import Frozen
+from .. import powder
 from ..constants import isotope as nucleus_of
 from ..constants import larmor_mhz
 from ..tensors import second_order_shift_ppm
@@ -35,6 +36,7 @@ BROADENING_PPM = {"31P": 2.0, "27Al": 4.0, "7Li": 0.8, "6Li": 0.4, "1H": 1.0, "1
 BROADENING_ELSE_PPM = 3.0
 """Gaussian widths (FWHM) of lines of a somewhat disordered layer, without the second-order part."""
 
+POWDER_DENSITY = 64
 DETECTED_SIGMA = 3.0
 RESOLVED_PROBABILITY = 0.9
 
@@ -233,6 +235,7 @@ def published_lines(formula: str) -> tuple[NmrLine, ...]:
     return _published().get(canonical(formula), ())
 
 
+@lru_cache(maxsize=8192)
 def lines_of(formula: str) -> tuple[NmrLine, ...]:
     """The lines to expect of a compound: published where there are, else computed, isotope by isotope.
 
@@ -247,19 +250,31 @@ def lines_of(formula: str) -> tuple[NmrLine, ...]:
 @lru_cache(maxsize=8192)
 def profile(line: NmrLine, field_tesla: float) -> tuple[Array, Array]:
     """Axis about the isotropic shift, ppm, and density of a line with its broadening in a field."""
-    from ..lines import broadened, shape
+    width = BROADENING_PPM.get(line.isotope, BROADENING_ELSE_PPM)
+    sigma = width / math.sqrt(8.0 * math.log(2.0))
+    if not (nucleus_of(line.isotope).is_half_integer_quadrupolar and line.cq_mhz):
+        axis = sigma * np.linspace(-5.0, 5.0, 201)
+        return axis, np.exp(-0.5 * (axis / sigma) ** 2) / (sigma * math.sqrt(2.0 * math.pi))
+    from ..kernels import unit_ppm
 
+    # the powder average of the kernels: mrsimulator and scipy.signal take seconds to load, in every process
     nucleus = nucleus_of(line.isotope)
-    has_coupling = nucleus.is_half_integer_quadrupolar and bool(line.cq_mhz)
-    unit = shape(
-        line.isotope,
-        field_tesla=field_tesla,
-        mas_rate_hz=math.inf,
-        cq_mhz=(line.cq_mhz or 0.0) if has_coupling else 0.0,
-        eta_q=(line.eta or 0.0) if has_coupling else 0.0,
-    )
-    wide = broadened(unit, BROADENING_PPM.get(line.isotope, BROADENING_ELSE_PPM))
-    return wide.axis_ppm, wide.density
+    grid, frequencies = _central_transition(line.eta or 0.0)
+    ppm = unit_ppm(nucleus, larmor_mhz(nucleus, field_tesla)) * line.cq_mhz**2 * frequencies
+    step = 0.1 * width
+    low, count = float(ppm.min()) - step, int(np.ptp(ppm) / step) + 4
+    mass = powder.deposit(grid, ppm, low, step, count).sum(axis=1)
+    reach = math.ceil(5.0 * sigma / step)
+    kernel = np.exp(-0.5 * (step * np.arange(-reach, reach + 1) / sigma) ** 2)
+    density = np.convolve(np.asarray(mass, dtype=float) / step, kernel / kernel.sum())
+    return low + step * np.arange(-reach, count + reach), density
+
+
+@lru_cache(maxsize=256)
+def _central_transition(eta: float) -> tuple[powder.Octant, Array]:
+    """Orientations, and the frequency of the central transition in each, under spinning of infinite speed."""
+    grid = powder.octant(POWDER_DENSITY)
+    return grid, powder.spinning_frequencies(grid, eta, "quadrupole")[0]
 
 
 @lru_cache(maxsize=8192)

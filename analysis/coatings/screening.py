@@ -297,8 +297,12 @@ class Screener:
         key = (first, second, voltage_v)
         if key not in self._curves:
             one, two = amounts_of(first), amounts_of(second)
-            elements = frozenset({*one, *two, *(() if voltage_v is None else ("Li",))})
-            system = self._system(elements, voltage_v)
+            exchanged = () if voltage_v is None else ("Li",)
+            system = self._system(frozenset({*one, *two, *exchanged}), voltage_v)
+            for amounts in (one, two):
+                small = self._system(frozenset({*amounts, *exchanged}), voltage_v)
+                if small is not system:
+                    system.lend(reduced(amounts), small.own(make_reactant(small.space, reduced(amounts), amounts)))
             self._curves[key] = reaction_curve(
                 system,
                 make_reactant(system.space, reduced(one), one),
