@@ -94,18 +94,45 @@ def register(app: typer.Typer, say: Callable[[str], None]) -> None:
         compute_phases(rows, only, report=say)
 
     @phases.command()
+    def order(
+        crystal: Annotated[str, typer.Argument(help="Disordered crystal of the library, or a file (CIF).")],
+        rows: Annotated[Path, typer.Argument(help="File of finished phases; what is in it is not computed again.")],
+        cells: Annotated[int, typer.Option(min=1, help="Ordered cells to relax, lowest Coulomb energy first.")] = 3,
+        supercell: Annotated[str, typer.Option(help="Repeats such as 1,1,1; chosen by itself without it.")] = "",
+    ) -> None:
+        """Order a disordered crystal and relax the best cells with SevenNet; the lowest counts in the table."""
+        from .phase_energies import compute_ordered
+
+        compute_ordered(rows, crystal, n_cells=cells, supercell=_repeats(supercell), report=say)
+
+    @phases.command()
     def table(
         rows: Annotated[Path, typer.Argument(help="File of finished phases.")],
         out: Annotated[Path, typer.Argument(help="Table to write.")],
         version: Annotated[str, typer.Option(help="Issue of the table.")] = "1",
+        cells: Annotated[
+            Path | None, typer.Option(help="Also write the relaxed ordered cells here (ordered_cells.json).")
+        ] = None,
     ) -> None:
         """Fit the corrections on measured formation energies and write the versioned table."""
         from .phase_energies import make_table
 
-        made = make_table(rows, out, version=version)
+        made = make_table(rows, out, version=version, cells=cells)
         say(f"{len(made.phases)} phases, {len(made.failed)} refused, written to {out}")
         for line in error_lines(made.corrections):
             say(line)
+
+
+def _repeats(text: str) -> tuple[int, int, int] | None:
+    from ..structures.ordering import OrderingError
+
+    if not text:
+        return None
+    try:
+        a, b, c = (int(part) for part in text.split(","))
+    except ValueError as error:
+        raise OrderingError(f"--supercell {text!r}: write three whole numbers, for example 1,1,1") from error
+    return a, b, c
 
 
 def error_lines(corrections: object) -> list[str]:

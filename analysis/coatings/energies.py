@@ -461,7 +461,7 @@ def refusal(row: dict[str, Any]) -> str | None:
     """Why a computed phase is not used, None if it is: it became another crystal while it was relaxed."""
     if row["grade"] == "estimate":
         return None if abs(row["volume_change"]) < 2.0 * LARGEST_VOLUME_CHANGE else "the cell changed beyond a guess"
-    if row["space_group"] != row["start_space_group"]:
+    if row["space_group"] != row["start_space_group"] and "ordered_from" not in row:
         return f"space group changed from {row['start_space_group']} to {row['space_group']}"
     known = row["known_density_g_cm3"]
     if len(amounts_of(row["formula"])) == 1:

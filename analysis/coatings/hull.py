@@ -2,8 +2,8 @@
 
 ``min e.y`` with ``A y = b``, ``y >= 0`` is solved by the revised simplex method. The elements are always among the
 phases, so their amounts are a first feasible basis; and all sets of energies share ``A`` and ``b``, so samples of
-energies take their pivots together. Dual values are the chemical potentials of the elements. Along a line of compositions
-the dual simplex method goes from one mixture to the next, one pivot for each kink.
+energies take their pivots together. Dual values are the chemical potentials of the elements. Along a line of
+compositions the dual simplex method goes from one mixture to the next, one pivot for each kink.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What two solids in contact turn into: reaction energy against mixing ratio, closed and with lithium exchanged.
 
-The hull energy along the line between two compositions is convex and piecewise linear. Its pieces follow from one another by a
-pivot each, so the kinks are exact. The same numbers as pymatgen's ``InterfacialReactivity`` (Richards et al., Chem. Mater.
-28, 266 (2016)) come out, hundreds of times faster.
+The hull energy along the line between two compositions is convex and piecewise linear. Its pieces follow from one
+another by a pivot each, so the kinks are exact. The same numbers as pymatgen's ``InterfacialReactivity`` (Richards et
+al., Chem. Mater. 28, 266 (2016)) come out, hundreds of times faster.
 """
 
 from __future__ import annotations
