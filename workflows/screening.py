@@ -45,12 +45,11 @@ def load_table(level: str, folder: Path, elements: Sequence[str]) -> EnergyTable
 
 
 def cache_key(table: EnergyTable, settings: Settings, coating: str, combinations: Sequence[Combination]) -> str:
-    """Name of a result on disk: it changes with the table, the settings, and what was combined."""
+    """Name of a result on disk: it changes with the energies, the settings, and what was combined."""
     content = json.dumps(
         [
             table.level,
-            table.version,
-            table.provenance,
+            [(phase.name, phase.energy_ev_per_atom, phase.error_ev_per_atom) for phase in table.phases],
             settings.model_dump(mode="json"),
             coating,
             [[*electrolyte, electrode.model_dump(mode="json")] for electrolyte, electrode in combinations],

@@ -55,8 +55,8 @@ class EnergyTable(Frozen):
         Fitted corrections, whose errors all phases of a kind share; None for tables that bring none.
     phases
         One row per structure; a formula may have several.
-    failed
-        Phases that could not be computed, with the reason.
+    failed, failed_formulas
+        Phases that could not be computed, with the reason, and their formulas.
     listed
         Formulas known to exist that the table should have, computed or not; used for the phase coverage.
     """
@@ -67,6 +67,7 @@ class EnergyTable(Frozen):
     corrections: Corrections | None = None
     phases: tuple[PhaseEnergy, ...]
     failed: dict[str, str] = Field(default_factory=dict)
+    failed_formulas: dict[str, str] = Field(default_factory=dict)
     listed: tuple[str, ...] = ()
 
 
@@ -285,13 +286,15 @@ def _drawn(name: str, seed: int, n_samples: int, count: int) -> Array:
 class Coverage:
     """How complete a phase space is: phases used, and known compounds that it lacks.
 
-    Known are the compounds with a measured formation enthalpy and those of the project's own list of phases.
+    Known are the compounds with a measured formation enthalpy and those of the project's own list of phases. ``failed``
+    names the phases of these elements whose relaxation failed or gave another crystal, where nothing stands in for them.
     """
 
     n_phases: int
     n_known: int
     n_known_present: int
     missing: tuple[str, ...]
+    failed: tuple[str, ...] = ()
 
     @property
     def share(self) -> float:
@@ -372,7 +375,18 @@ class TableIndex:
         known = [f for f, e in _known_systems().items() if len(e) > 1 and e <= wanted]
         missing = tuple(sorted(f for f in known if f not in self.best))
         count = sum(1 for a in self.amounts.values() if set(a) <= wanted)
-        return Coverage(n_phases=count, n_known=len(known), n_known_present=len(known) - len(missing), missing=missing)
+        failed = (
+            name
+            for name, formula in self.table.failed_formulas.items()
+            if reduced(amounts_of(formula)) not in self.best and set(amounts_of(formula)) <= wanted
+        )
+        return Coverage(
+            n_phases=count,
+            n_known=len(known),
+            n_known_present=len(known) - len(missing),
+            missing=missing,
+            failed=tuple(sorted(failed)),
+        )
 
 
 @cache
@@ -403,12 +417,13 @@ def build_table(
     EnergyTableError
         If too few compounds were measured to fit the corrections.
     """
-    good, failed = [], {}
+    good: list[tuple[dict[str, Any], dict[str, float]]] = []
+    failed: dict[str, str] = {}
+    formulas: dict[str, str] = {}
     for row in rows:
-        if "error" in row:
-            failed[row["name"]] = row["error"]
-        elif reason := refusal(row):
-            failed[row["name"]] = reason
+        reason = row.get("error") or refusal(row)
+        if reason:
+            failed[row["name"]], formulas[row["name"]] = reason, row["formula"]
         else:
             good.append((row, amounts_of(row["formula"])))
     elements: dict[str, float] = {}
@@ -449,6 +464,7 @@ def build_table(
         corrections=corrections,
         phases=tuple(phases),
         failed=failed,
+        failed_formulas=formulas,
         listed=tuple(sorted(set(listed))),
     )
 

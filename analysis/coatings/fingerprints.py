@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from ...structures.vocabulary import Frozen
+from ...structures.vocabulary import Frozen, Grade
 from .. import powder
 from ..constants import isotope as nucleus_of
 from ..constants import larmor_mhz
@@ -69,6 +69,8 @@ class NmrLine(Frozen):
         ``computed`` by the cluster engine, or ``published``.
     source, grade
         Where it comes from.
+    crystal
+        Crystal of the library, for a line of one polymorph; empty for the formula as such.
     """
 
     formula: str
@@ -82,6 +84,12 @@ class NmrLine(Frozen):
     origin: Literal["computed", "published"]
     source: str
     grade: str
+    crystal: str = ""
+
+    @property
+    def support(self) -> Grade:
+        """How well the value is supported; a computed one is a model."""
+        return Grade.MODEL if self.origin == "computed" else Grade(self.grade)
 
     def position_ppm(self, field_tesla: float) -> float:
         """Centre of gravity in a field: the shift with its second-order quadrupolar part."""
@@ -125,9 +133,10 @@ def _published() -> dict[str, tuple[NmrLine, ...]]:
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     text = (files("surfshift.analysis.data") / "compound_lines.yaml").read_text(encoding="utf-8")
-    rows: list[list[Any]] = yaml.load(text, Loader=loader)["lines"]
+    loaded: dict[str, Any] = yaml.load(text, Loader=loader)
+    rows: list[list[Any]] = loaded["lines"]
     found: dict[str, list[NmrLine]] = {}
-    for formula, isotope, environment, delta, error, cq, eta, share, grade, source in rows:
+    for formula, isotope, environment, delta, error, cq, eta, share, grade, source, *crystal in rows:
         name = canonical(formula)
         line = NmrLine(
             formula=name,
@@ -141,6 +150,7 @@ def _published() -> dict[str, tuple[NmrLine, ...]]:
             origin="published",
             source=source,
             grade=grade,
+            crystal=crystal[0] if crystal else "",
         )
         found.setdefault(name, []).append(line)
     for shift in published_shifts():
@@ -160,6 +170,7 @@ def _published() -> dict[str, tuple[NmrLine, ...]]:
             origin="published",
             source=shift.source,
             grade=shift.grade.value,
+            crystal=shift.crystal,
         )
         if all(
             abs(line.delta_ppm - known.delta_ppm) > 0.2
@@ -167,6 +178,9 @@ def _published() -> dict[str, tuple[NmrLine, ...]]:
             if known.isotope == line.isotope
         ):
             found.setdefault(name, []).append(line)
+    for formula, like in loaded["lines_as_of"].items():
+        name = canonical(formula)
+        found[name] = [line.model_copy(update={"formula": name}) for line in found[canonical(like)]]
     return {name: tuple(lines) for name, lines in found.items()}
 
 
@@ -202,6 +216,7 @@ def _computed() -> dict[str, tuple[NmrLine, ...]]:
                     origin="computed",
                     source=f"{library.method.key}, shipped",
                     grade="computed",
+                    crystal=compound.structure_name,
                 )
                 found.setdefault(name, []).append(line)
     return {name: tuple(lines) for name, lines in found.items()}

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from .energies import EnergyTable
+    from .interface_lines import InterfaceLine
     from .ranking import Ranked
     from .screening import CoatingResult
 
@@ -94,15 +95,22 @@ def write_csv(results: Sequence[CoatingResult], ranked: Places, path: Path) -> P
 
 
 def write_json(
-    results: Sequence[CoatingResult], ranked: Places, *, refused: Mapping[str, str], table: EnergyTable, path: Path
+    results: Sequence[CoatingResult],
+    ranked: Places,
+    *,
+    refused: Mapping[str, str],
+    table: EnergyTable,
+    path: Path,
+    interfaces: Sequence[InterfaceLine] = (),
 ) -> Path:
-    """Everything that was computed, with the table's provenance and the refusals."""
+    """Everything that was computed, with the table's provenance, the lines of interface models and the refusals."""
     content = {
         "energies": {"level": table.level, "version": table.version, "provenance": table.provenance},
         "results": [
             {"place": place_of(result, ranked).model_dump(mode="json"), **result.model_dump(mode="json")}
             for result in results
         ],
+        "interfaces": [line.model_dump(mode="json") for line in interfaces],
         "refused": dict(refused),
     }
     return write_text(path, json.dumps(content) + "\n")

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from ..constants import isotope
+from .energies import amounts_of
+from .fingerprints import line_width_ppm
 from .output import best_detections, place_of, write_text
 
 if TYPE_CHECKING:
@@ -12,6 +15,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from .energies import EnergyTable
+    from .fingerprints import NmrLine
+    from .interface_lines import InterfaceLine
     from .output import Places
     from .reactions import ReactionCurve
     from .screening import CoatingResult, Contact, Settings
@@ -26,9 +31,11 @@ def write_page(
     table: EnergyTable,
     settings: Settings,
     path: Path,
+    interfaces: Sequence[InterfaceLine] = (),
 ) -> Path:
     """Write the page: Pareto front, windows, reaction curves, products with their NMR lines, refusals, provenance."""
-    return write_text(path, render_page(results, ranked, refused=refused, table=table, settings=settings))
+    page = render_page(results, ranked, refused=refused, table=table, settings=settings, interfaces=interfaces)
+    return write_text(path, page)
 
 
 def render_page(
@@ -38,6 +45,7 @@ def render_page(
     refused: Mapping[str, str],
     table: EnergyTable,
     settings: Settings,
+    interfaces: Sequence[InterfaceLine] = (),
 ) -> str:
     """The page as one text."""
     from jinja2 import ChoiceLoader, Environment, PackageLoader
@@ -72,11 +80,17 @@ def render_page(
         table=table,
         settings=settings,
         errors=_errors(table),
+        interfaces=interfaces,
     )
 
 
-def _positions(line: Any, settings: Settings) -> dict[str, Any]:
-    return {"positions": [round(line.position_ppm(field), 1) for field in settings.fields_tesla]}
+def _positions(line: NmrLine, settings: Settings) -> dict[str, Any]:
+    """Centres and widths of a line in each field, and atoms of its element in a formula unit."""
+    return {
+        "positions": [round(line.position_ppm(field), 1) for field in settings.fields_tesla],
+        "widths": [round(line_width_ppm(line, field), 2) for field in settings.fields_tesla],
+        "atoms": amounts_of(line.formula).get(isotope(line.isotope).element, 0.0),
+    }
 
 
 def _row(result: CoatingResult, ranked: Places) -> dict[str, Any]:
@@ -98,6 +112,7 @@ def _row(result: CoatingResult, ranked: Places) -> dict[str, Any]:
         "windowCoverage": str(result.window_coverage),
         "withElectrolyte": _contact(result.electrolyte),
         "withElectrode": _contact(result.electrode),
+        "electrolyteFormula": result.electrolyte.neighbour,
         "water": _air(result.water),
         "carbonDioxide": _air(result.carbon_dioxide),
         "gap": result.gap_ev,

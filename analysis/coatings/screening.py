@@ -74,18 +74,20 @@ class Electrode(Frozen):
 
 
 class SpaceCoverage(Frozen):
-    """Phase coverage behind a number: elements, phases used, and known compounds that are not among them."""
+    """Phase coverage behind a number: elements, phases used, and known compounds that are not among them, or failed."""
 
     elements: tuple[str, ...]
     n_phases: int
     n_known: int
     n_known_present: int
     missing: tuple[str, ...]
+    failed: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         """Coverage in words."""
         text = f"{self.n_phases} phases of {'-'.join(self.elements)}, {self.n_known_present} of {self.n_known} known"
-        return text + (f"; missing: {', '.join(self.missing)}" if self.missing else "")
+        text += f"; missing: {', '.join(self.missing)}" if self.missing else ""
+        return text + (f"; failed: {', '.join(self.failed)}" if self.failed else "")
 
 
 class Contact(Frozen):
@@ -332,6 +334,7 @@ class Screener:
                 n_known=found.n_known,
                 n_known_present=found.n_known_present,
                 missing=found.missing,
+                failed=found.failed,
             )
         return self._coverages[elements]
 
