@@ -287,7 +287,8 @@ class Coverage:
     """How complete a phase space is: phases used, and known compounds that it lacks.
 
     Known are the compounds with a measured formation enthalpy and those of the project's own list of phases. ``failed``
-    names the phases of these elements whose relaxation failed or gave another crystal, where nothing stands in for them.
+    names the phases of these elements whose relaxation failed or gave another crystal, if no other structure of the
+    formula is there.
     """
 
     n_phases: int

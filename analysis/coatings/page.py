@@ -9,6 +9,7 @@ from ..constants import isotope
 from .energies import amounts_of
 from .fingerprints import line_width_ppm
 from .output import best_detections, place_of, write_text
+from .windows import published_windows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -95,6 +96,7 @@ def _positions(line: NmrLine, settings: Settings) -> dict[str, Any]:
 
 def _row(result: CoatingResult, ranked: Places) -> dict[str, Any]:
     place = place_of(result, ranked)
+    published = published_windows().get(result.window.formula)
     return {
         "coating": result.coating,
         "electrolyte": result.electrolyte_name,
@@ -109,6 +111,7 @@ def _row(result: CoatingResult, ranked: Places) -> dict[str, Any]:
         "aboveError": result.window.above_hull_error_ev,
         "stable": result.window.probability_stable,
         "outside": result.window_violation_v,
+        "published": None if published is None else published.model_dump(),
         "windowCoverage": str(result.window_coverage),
         "withElectrolyte": _contact(result.electrolyte),
         "withElectrode": _contact(result.electrode),
@@ -142,6 +145,7 @@ def _curve(curve: ReactionCurve) -> dict[str, Any]:
         "probability": curve.probability,
         "added": round(curve.contact_ev_per_atom, 4),
         "products": curve.product_probability,
+        "elsewhere": curve.product_probability_elsewhere,
     }
 
 

@@ -55,6 +55,9 @@ class ReactionCurve(Frozen):
         The kink of lowest energy.
     product_probability
         Share of sampled energies for which a phase is among the products at that ratio.
+    product_probability_elsewhere
+        The same at the other ratios where the products change, the largest of them: a contact that has not come to its
+        end holds these too. Closed systems only.
     energy_error_ev
         Standard deviation of the energy at ``worst`` over sampled energies.
     probability
@@ -72,6 +75,7 @@ class ReactionCurve(Frozen):
     energy_error_ev: float
     probability: float
     product_probability: dict[str, float]
+    product_probability_elsewhere: dict[str, float]
     threshold_ev: float
     alone_ev_per_atom: float
 
@@ -222,6 +226,12 @@ def reaction_curve(system: System, first: Reactant, second: Reactant, *, thresho
     is_edge = number in (0, len(order) - 1)
     at = 0.5 if is_edge else share
     energies, appearing = system.sampled(mixed(at), piece_at(at).basis)
+    elsewhere: dict[str, float] = {}
+    if system.voltage_v is None:
+        for other, kink in zip(order[1:-1], kinks[1:-1], strict=True):
+            if other != at and kink.energy_ev_per_atom < -threshold_ev:
+                for formula, likely in system.sampled(mixed(other), piece_at(other).basis)[1].items():
+                    elsewhere[formula] = max(elsewhere.get(formula, 0.0), likely)
     added = energies - at * one.alone_samples_ev - (1.0 - at) * two.alone_samples_ev
     drawn = energies - at * one.as_it_is_samples_ev - (1.0 - at) * two.as_it_is_samples_ev
     ends = (hull_ev(EDGE) - two.as_it_is_ev) * (1.0 - share) + (hull_ev(1.0 - EDGE) - one.as_it_is_ev) * share
@@ -234,6 +244,7 @@ def reaction_curve(system: System, first: Reactant, second: Reactant, *, thresho
         energy_error_ev=round(float((added if is_edge else drawn).std()), 5),
         probability=round(float((added < -threshold_ev).mean()), 3),
         product_probability=appearing,
+        product_probability_elsewhere=elsewhere,
         threshold_ev=threshold_ev,
         alone_ev_per_atom=round(float(ends), 6),
     )

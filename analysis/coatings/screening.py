@@ -426,12 +426,13 @@ class Screener:
 
 
 def _products(one: Contact, two: Contact, coating: str) -> dict[str, float]:
-    """Probability of each product over all contacts that react at all."""
+    """Probability of each product over all contacts that react at all, at any mixing ratio."""
     found: dict[str, float] = {}
     for curve in (one.closed, two.closed, *one.open, *two.open):
         if curve.worst.share in (0.0, 1.0):
             continue
-        for formula, probability in curve.product_probability.items():
+        every = (*curve.product_probability.items(), *curve.product_probability_elsewhere.items())
+        for formula, probability in every:
             if formula in (coating, curve.second) or len(amounts_of(formula)) == 0:
                 continue
             likely = round(probability * curve.probability, 3)
