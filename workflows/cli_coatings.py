@@ -202,7 +202,7 @@ def run_screening(
     began = time.time()
     table = load_table(level, out, sorted(every | {"Li"}))
     results, refused = screen_all(
-        formulas, pairs, table, settings, folder=out, workers=workers, report=say if len(formulas) <= FEW else None
+        formulas, pairs, table, settings, folder=out, workers=workers, report=_sparing(say, len(formulas))
     )
     groups: dict[tuple[str, str], list[CoatingResult]] = {}
     for result in results:
@@ -238,6 +238,18 @@ def run_screening(
         place = write_libraries(results, out / "library", say)
         say(f"\nlibraries of lines: surfshift match SPECTRA --library {place / formulas[0]}")
     say(f"\n{len(results)} combinations in {time.time() - began:.1f} s; " + ", ".join(str(p) for p in written))
+
+
+def _sparing(say: Callable[[str], None], total: int) -> Callable[[str], None]:
+    """Progress of each coating, or of every twentieth part where there are many."""
+    step = 1 if total <= FEW else -(-total // 20)
+
+    def report(text: str) -> None:
+        done = text.partition("/")[0]
+        if not done.isdigit() or int(done) % step == 0 or int(done) == total:
+            say(text)
+
+    return report
 
 
 def _read(file: Path) -> str:
@@ -299,5 +311,6 @@ def describe(result: CoatingResult) -> list[str]:
             )
     if result.match is not None:
         faces = (str(result.match.electrolyte_face), str(result.match.coating_face))
-        lines.append(f"    best fit: {faces[0]} on {faces[1]}, strain {100 * result.match.strain:.1f} %")
+        known = ", a face of low energy," if result.match.is_low_energy else ""
+        lines.append(f"    best fit: {faces[0]}{known} on {faces[1]}, strain {100 * result.match.strain:.1f} %")
     return lines

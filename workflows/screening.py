@@ -125,11 +125,16 @@ def screen_all(
     else:
         with ProcessPoolExecutor(count, initializer=_start, initargs=(table, settings)) as pool:
             jobs = [pool.submit(_screen_one, c, combinations, str(files[c])) for c in left]
-            for job in as_completed(jobs):
-                coating, _ = job.result()
-                done += 1
-                if report:
-                    report(f"{done}/{len(coatings)} {coating}")
+            try:
+                for job in as_completed(jobs):
+                    coating, _ = job.result()
+                    done += 1
+                    if report:
+                        report(f"{done}/{len(coatings)} {coating}")
+            except BaseException:
+                # stopped: what waits is not begun, what is finished is on the disk
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
     results: list[CoatingResult] = []
     refused: dict[str, str] = {}
     for coating in coatings:

@@ -60,6 +60,29 @@ def test_screen_writes_page_csv_json_and_a_library(monkeypatch, tmp_path, capsys
     assert (tmp_path / "out" / "screening.csv").read_text() == before
 
 
+def test_measured_peaks_are_matched_with_the_predicted_products(monkeypatch, tmp_path, capsys):
+    """AlPO4 between LTP and lithium: peaks of AlPO4, gamma-LiAlO2 and Li3PO4 come back as these three."""
+    out = tmp_path / "out"
+    assert screen(monkeypatch, out, "--coating", "AlPO4") == 0
+    header = "label,delta_iso_ppm,delta_error_ppm,cq_mhz,cq_error_mhz\n"
+    (tmp_path / "p.csv").write_text("label,delta_iso_ppm,delta_error_ppm\na,-24.4,0.3\nb,9.6,0.3\n")
+    (tmp_path / "al.csv").write_text(f"{header}a,44.3,0.5,4.1,0.3\nb,81.7,0.5,3.2,0.3\n")
+    (tmp_path / "all.csv").write_text(
+        "file,isotope,field_tesla,mas_rate_hz,experiment\n"
+        "p.csv,31P,9.4,12500,one-pulse\nal.csv,27Al,9.4,12500,one-pulse\n"
+    )
+    capsys.readouterr()
+    place, library = str(tmp_path / "matched"), str(out / "library" / "AlPO4")
+    assert call(monkeypatch, "match", str(tmp_path / "all.csv"), "--library", library, "--out", place, "--quick") == 0
+    said = capsys.readouterr().out
+    result = StudyResult.model_validate_json((tmp_path / "matched" / "result.json").read_text())
+    names = {c.id: c.name for c in result.candidates}
+    members = {names[m] for m in result.assignment.members}
+    assert members >= {"LiAlO2_gamma", "Li3PO4_beta"}
+    assert any(name.startswith("AlPO4") for name in members)
+    assert "none of these" not in said
+
+
 def test_a_coating_with_an_element_without_phases_is_named_and_the_others_go_on(monkeypatch, tmp_path, capsys):
     assert screen(monkeypatch, tmp_path / "out", "--coating", "LiF", "--coating", "RbF") == 0
     said = " ".join(capsys.readouterr().out.split())
