@@ -204,7 +204,7 @@ def formula_of(text: str) -> str:
 
     name = text.strip()
     if name in _names()["electrolytes"]:
-        return str(_names()["electrolytes"][name])
+        return reduced(amounts_of(str(_names()["electrolytes"][name])))
     try:
         return reduced(amounts_of(name))
     except UnknownFormulaError:
@@ -421,7 +421,7 @@ class Screener:
             f"{formula} is no phase of the table; its energy is that of the lowest mixture of phases, so it counts as "
             "just stable"
             for formula in dict.fromkeys(formulas)
-            if formula not in self.index.best
+            if canonical(formula) not in self.index.best
         )
 
 

@@ -28,7 +28,7 @@ MAX_STRAIN, MAX_AREA_ANG2 = 0.05, 250.0
 class FaceMatch(Frozen):
     """Best common cell of a face of the electrolyte and one of the coating, the coating strained.
 
-    ``strain`` is its larger principal strain. ``is_low_energy`` says whether the electrolyte's face is one that is known
+    ``strain`` is its larger principal strain. ``is_low_energy`` says whether the electrolyte's face is one known
     to be of low energy; where none is known, its faces of low indices are tried.
     """
 
