@@ -157,8 +157,8 @@ def line_of_mixtures(matrix: Array, energies: Array, low: Array, high: Array, st
     along = high - low
     at, pieces = 0.0, []
     for _ in range(MAX_PIVOTS):
-        inverse = np.linalg.inv(matrix[:, basis])
-        potentials = energies[basis] @ inverse
+        inverse: Array = np.asarray(np.linalg.inv(matrix[:, basis]), dtype=np.float64)
+        potentials: Array = np.asarray(energies[basis] @ inverse, dtype=np.float64)
         pieces.append(Piece(start=at, basis=basis.copy(), inverse=inverse, potentials_ev=potentials))
         x, change = inverse @ supply, inverse @ along
         with np.errstate(divide="ignore", invalid="ignore"):

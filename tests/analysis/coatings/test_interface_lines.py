@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from surfshift.analysis.coatings.interface_lines import InterfaceLineError, interface_lines
 from surfshift.analysis.match_library import CandidateTensors
+from surfshift.analysis.reference_fit import wide_reference
 from surfshift.analysis.references import available_libraries
 from surfshift.analysis.vocabulary import SiteTensors
 from surfshift.structures.enumeration import bulk_candidate
@@ -43,13 +44,14 @@ def test_lines_say_their_side_and_whether_they_are_at_the_contact(interface, tmp
     path.write_text(CandidateTensors(candidate=interface, tensors=tensors_of(interface, shieldings)).model_dump_json())
     lines = interface_lines([path])
     assert len(lines) == len(lithium)
-    reference = SHIPPED.reference("7Li")
+    reference = wide_reference("7Li", SHIPPED.method)  # none is shipped for lithium
     for line, atom in zip(lines, lithium, strict=True):
         assert line.side == record.layers[atom].value
         assert line.is_near == (atom in record.near_interface)
         expected = reference.intercept_ppm + reference.slope * shieldings[atom]
         assert line.delta_ppm == pytest.approx(expected, abs=0.02)
         assert line.delta_error_ppm > 0
+        assert line.origin == reference.note
     assert {line.side for line in lines} == {"film", "substrate"}
     assert {line.is_near for line in lines} == {True, False}
 
