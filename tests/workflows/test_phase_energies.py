@@ -42,10 +42,10 @@ def test_a_relaxation_ends_at_the_minimum_of_its_calculator():
 def ordered_row(number, energy):
     return {
         "name": f"LiXY-ordered-{number}", "formula": "LiCl", "grade": "model", "ordered_from": "LiXY",
-        "source": "made up", "rounding": "nothing", "energy_per_atom_ev": energy, "space_group": "Fm-3m", "start_space_group": "P1",
-        "volume_change": 0.02, "density_g_cm3": 2.0, "known_density_g_cm3": None,
-        "lattice": [[3, 0, 0], [0, 3, 0], [0, 0, 3]],
-        "elements": ["Li", "Cl"], "frac_coords": [[0, 0, 0], [0.5, 0.5, 0.5]],
+        "source": "made up", "rounding": "nothing", "energy_per_atom_ev": energy, "space_group": "Fm-3m",
+        "start_space_group": "P1", "volume_change": 0.02, "density_g_cm3": 2.0, "known_density_g_cm3": None,
+        "lattice": [[3, 0, 0], [0, 3, 0], [0, 0, 3]], "elements": ["Li", "Cl"],
+        "frac_coords": [[0, 0, 0], [0.5, 0.5, 0.5]],
     }  # fmt: skip
 
 
