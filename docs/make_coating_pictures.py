@@ -78,7 +78,7 @@ def reactions(folder: Path, screener: Screener) -> None:
             color=colour,
             label=f"with {name}, P = {curve.probability:.2f}",
         )
-        if curve.worst.energy_ev_per_atom < -0.005:
+        if curve.contact_ev_per_atom < -0.005:
             told = " + ".join(sorted(curve.worst.products))
             axes.annotate(
                 told,
@@ -98,7 +98,7 @@ def reactions(folder: Path, screener: Screener) -> None:
 
 def page(folder: Path, path: Path) -> None:
     """The page of a screening in a window of 1280 and one of 400 pixels."""
-    for name, size in (("coatings-page", "1280,2600"), ("coatings-page-narrow", "400,1800")):
+    for name, size in (("coatings-page", "1280,3400"), ("coatings-page-narrow", "400,1800")):
         with tempfile.TemporaryDirectory() as place:
             shot = Path(place) / "page.png"
             subprocess.run(
@@ -106,7 +106,7 @@ def page(folder: Path, path: Path) -> None:
                     "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
                     "--disable-background-networking", "--disable-component-update", "--disable-sync",
                     "--hide-scrollbars", f"--user-data-dir={place}/profile", f"--screenshot={shot}",
-                    f"--window-size={size}", path.resolve().as_uri(),
+                    f"--window-size={size}", f"{path.resolve().as_uri()}#AlPO4",
                 ],
                 check=True,
                 capture_output=True,

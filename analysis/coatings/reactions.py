@@ -81,8 +81,12 @@ class ReactionCurve(Frozen):
 
     @property
     def contact_ev_per_atom(self) -> float:
-        """What the contact adds to the decomposition of each alone, eV per atom."""
-        return self.worst.energy_ev_per_atom - self.alone_ev_per_atom
+        """What the contact adds to the decomposition of each alone, eV per atom, at the ratio where it adds most.
+
+        A metastable solid has an energy below zero at its own end of the curve; that is no reaction of the two.
+        """
+        first, last = self.kinks[-1].energy_ev_per_atom, self.kinks[0].energy_ev_per_atom
+        return min(k.energy_ev_per_atom - k.share * first - (1.0 - k.share) * last for k in self.kinks) + 0.0
 
 
 @dataclass(frozen=True)

@@ -160,18 +160,17 @@ class CoatingResult(Frozen):
 
     @property
     def electrode_ev(self) -> float:
-        """Strongest reaction with the electrode, eV per atom: closed, or what the contact adds at a potential.
+        """Strongest reaction with the electrode, closed or at a potential: what the contact adds, eV per atom.
 
-        What each does alone at that potential is no reaction of the two: the electrode is charged, and the coating's
-        own decomposition is what its window says.
+        What each does alone is no reaction of the two: the electrode is charged, and the coating's own decomposition
+        is what its window says.
         """
-        opened = [c.contact_ev_per_atom for c in self.electrode.open]
-        return min([self.electrode.closed.worst.energy_ev_per_atom, *opened])
+        return min(c.contact_ev_per_atom for c in (self.electrode.closed, *self.electrode.open))
 
     @property
     def electrolyte_ev(self) -> float:
-        """Strongest reaction with the electrolyte, closed, eV per atom."""
-        return self.electrolyte.closed.worst.energy_ev_per_atom
+        """Strongest reaction with the electrolyte, closed: what the contact adds, eV per atom."""
+        return self.electrolyte.closed.contact_ev_per_atom
 
 
 @cache
