@@ -281,8 +281,9 @@ def profile(line: NmrLine, field_tesla: float) -> tuple[Array, Array]:
     mass = powder.deposit(grid, ppm, low, step, count).sum(axis=1)
     reach = math.ceil(5.0 * sigma / step)
     kernel = np.exp(-0.5 * (step * np.arange(-reach, reach + 1) / sigma) ** 2)
-    density = np.convolve(np.asarray(mass, dtype=float) / step, kernel / kernel.sum())
-    return low + step * np.arange(-reach, count + reach), density
+    density: Array = np.asarray(np.convolve(np.asarray(mass) / step, kernel / kernel.sum()), dtype=np.float64)
+    axis = np.asarray(low + step * np.arange(-reach, count + reach), dtype=np.float64)
+    return axis, density
 
 
 @lru_cache(maxsize=256)
