@@ -134,7 +134,7 @@ def register(app: typer.Typer, say: Callable[[str], None]) -> None:
 
 
 def _repeats(text: str) -> tuple[int, int, int] | None:
-    from ..structures.ordering import OrderingError
+    from ..structures.ordering_problem import OrderingError
 
     if not text:
         return None
@@ -235,8 +235,8 @@ def run_screening(
         write_json(results, ranked, refused=refused, table=table, path=out / "screening.json", interfaces=contacts),
     ]
     if len(formulas) <= FEW if libraries is None else libraries:
-        place = write_libraries(results, out / "library", say)
-        say(f"\nlibraries of lines: surfshift match SPECTRA --library {place / formulas[0]}")
+        libraries_folder = write_libraries(results, out / "library", say)
+        say(f"\nlibraries of lines: surfshift match SPECTRA --library {libraries_folder / results[0].coating}")
     say(f"\n{len(results)} combinations in {time.time() - began:.1f} s; " + ", ".join(str(p) for p in written))
 
 

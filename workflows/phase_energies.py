@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import time
+from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -115,7 +116,7 @@ def compute_phases(
     geometry, energy = sevennet(GEOMETRY_MODEL), sevennet(ENERGY_MODEL)
     for number, name in enumerate(left, start=1):
         head = {"name": name, "formula": load_phase(name).formula}
-        done[name] = _tried(head, lambda name=name: compute_phase(name, geometry=geometry, energy=energy))
+        done[name] = _tried(head, partial(compute_phase, name, geometry=geometry, energy=energy))
         report(f"{number}/{len(left)} {_said(done[name])}")
         _append(path, done[name])
     return list(done.values())
@@ -181,10 +182,7 @@ def compute_ordered(
             "rounding": ensemble.rounding,
             "ewald_ev": round(ordering.ewald_ev, 3),
         }
-        done[name] = _tried(
-            head,
-            lambda name=name, start=start, head=head: head | relax_cell(name, start, geometry=geometry, energy=energy),
-        )
+        done[name] = _tried(head, partial(relax_cell, name, start, geometry=geometry, energy=energy))
         report(_said(done[name]))
         _append(path, done[name])
     return [done[name] for name in names if name in done]
@@ -193,7 +191,7 @@ def compute_ordered(
 def _tried(head: dict[str, Any], compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """A finished row, or the head with the error; a phase may fail in many ways, each is kept by name."""
     try:
-        return compute()
+        return head | compute()
     except Exception as error:
         return head | {"error": f"{type(error).__name__}: {error}"}
 
