@@ -1,13 +1,16 @@
 """An adaptive run: cheap tensors for all candidates, the others only for those that the measurements leave alive.
 
 A run is a sequence of stages, one isotope with one protocol each, the isotope with most measured values per site
-first. After a stage the candidates still alive are weighed against the measurements of the isotopes that are
-complete; one whose probability of being present, alone, mixed, or beside something unlisted, is below
-``ALIVE_PROBABILITY`` gets no further tensors. From the second isotope on candidates come one by one, the most
-probable first, and a run ends as soon as the verdict is settled: when the tensors still missing, drawn again and
-again from what other candidates show, would leave it as it is in ``SETTLED_SHARE`` of the cases. With a better
-protocol than ``fast`` the study first goes through all isotopes with ``fast``; the better one is used only if it is
-expected to say something (``MIN_GAIN_BITS``). Everything is decided from the finished outputs, so a run that was
+first. It opens with all measured isotopes of the cheapest candidate, which shows where lines lie. The other candidates
+follow by what they are expected to say for their cost, few at a time (with spectra all at once). After a stage the
+candidates still alive are weighed against the measurements of the isotopes that are complete; one whose probability of
+being present, alone, mixed, or beside something unlisted, is below ``ALIVE_PROBABILITY`` gets no further tensors. From
+the second isotope on candidates come one by one, the most probable first.
+
+A run ends as soon as the verdict is settled: when the tensors still missing, of whole candidates or of isotopes, drawn
+again and again from what other candidates show, would leave it as it is in ``SETTLED_SHARE`` of the cases. With a
+better protocol than ``fast`` the study first goes through all isotopes with ``fast``; the better one is used only if it
+is expected to say something (``MIN_GAIN_BITS``). Everything is decided from the finished outputs, so a run that was
 killed decides the same when it goes on.
 """
 
@@ -39,6 +42,9 @@ SETTLED_SHARE = 0.95
 """Share of simulated outcomes that must leave the verdict as it is before the rest is not computed."""
 
 SETTLED_DRAWS = 40
+
+_ORDER_DRAWS = 16
+"""Outcomes drawn per candidate to choose which one comes next."""
 
 SCREEN_PROTOCOL = "fast"
 
@@ -97,11 +103,18 @@ def stages(study: StudyFile, measurements: Sequence[Measurement], n_sites: Mappi
 def first_settings(
     study: StudyFile, measurements: Sequence[Measurement], candidates: Sequence[Candidate]
 ) -> NmrSettings:
-    """NMR settings of the first stage."""
+    """NMR settings of what is put into the queue at first: no isotope where candidates are computed few at a time."""
     found = stages(study, measurements, count_sites(study.nmr, candidates))
     if not found:
         return study.nmr
-    return study.nmr.model_copy(update={"isotopes": (found[0].isotope,), "protocol": found[0].protocol})
+    isotopes = (found[0].isotope,) if _has_spectra(measurements, {stage.isotope for stage in found}) else ()
+    return study.nmr.model_copy(update={"isotopes": isotopes, "protocol": found[0].protocol})
+
+
+def _has_spectra(measurements: Sequence[Measurement], isotopes: set[str]) -> bool:
+    from ..analysis.vocabulary import PeakList
+
+    return any(not isinstance(m, PeakList) for m in measurements if m.isotope in isotopes)
 
 
 def count_sites(nmr: NmrSettings, candidates: Sequence[Candidate]) -> dict[str, int]:
@@ -146,14 +159,20 @@ def decide(
                 return decision
             decision.protocol, decision.complete = stage.protocol, ()
         missing = _missing(study, stage, decision.alive, tensors)
+        rest = [s for s in plan[number:] if s.protocol == stage.protocol]
         if missing and not decision.complete:
-            decision.todo, decision.stage = missing, stage
+            given = _Given(study, inputs, tensors, references_of(stage.protocol))
+            if _has_spectra(inputs.measurements, {s.isotope for s in rest}):
+                decision.todo = missing
+            else:
+                decision.todo = _opening(given, decision, rest) or _next_candidates(given, decision, rest, missing)
+            decision.stage = stage if decision.todo else None
             return decision
         if missing:
             batch = _batch(decision, missing)
             is_known = len({c.id for c, _ in missing}) < len(decision.alive)
-            rest = [s for s in plan[number:] if s.protocol == stage.protocol]
-            if is_known and _is_settled(study, inputs, decision, tensors, references_of(stage.protocol), rest=rest):
+            given = _Given(study, inputs, tensors, references_of(stage.protocol))
+            if is_known and _is_settled(given, decision, decision.alive, rest):
                 return decision
             decision.todo, decision.stage = batch, stage
             return decision
@@ -276,45 +295,121 @@ def _batch(
     return tuple(pair for pair in missing if pair[0].id == chosen)
 
 
-def _is_settled(
-    study: StudyFile,
-    inputs: Inputs,
+@dataclass(frozen=True)
+class _Given:
+    """What a decision is made from: study, measurements, finished tensors, and the references of one protocol."""
+
+    study: StudyFile
+    inputs: Inputs
+    tensors: Sequence[SiteTensors]
+    references: Mapping[str, Reference]
+
+    def problem(self, decision: Decision) -> Problem:
+        """The match of the living candidates with the measurements of the complete isotopes."""
+        return _problem(self.study, self.inputs, decision, self.tensors, self.references)
+
+
+def _opening(given: _Given, decision: Decision, rest: Sequence[Stage]) -> tuple[tuple[Candidate, SiteOrbit], ...]:
+    """All measured isotopes of one candidate: of those always present, else of all, the one with fewest sites."""
+    from .candidates import always_present_ids
+    from .jobs import wanted_sites
+
+    always = set(always_present_ids(given.study, decision.alive))
+    nmr = given.study.nmr.model_copy(update={"isotopes": tuple(stage.isotope for stage in rest)})
+    first = min(decision.alive, key=lambda c: (c.id not in always, len(wanted_sites(c, nmr))))
+    return tuple(pair for stage in rest for pair in _missing(given.study, stage, [first], given.tensors))
+
+
+def _next_candidates(
+    given: _Given,
     decision: Decision,
-    tensors: Sequence[SiteTensors],
-    references: Mapping[str, Reference],
-    *,
     rest: Sequence[Stage],
-) -> bool:
-    """Whether the tensors still missing would hardly change the verdict; never said where spectra are to come."""
+    missing: Sequence[tuple[Candidate, SiteOrbit]],
+) -> tuple[tuple[Candidate, SiteOrbit], ...]:
+    """Sites of the candidates of the first isotope that follow; none if the verdict is settled without them.
+
+    They come by expected information for their number of sites, at most half as many at a time as are known. If the
+    verdict is settled, those that were not computed are taken out of the list.
+    """
+    from ..analysis.matching.next_calculation import Plan, calculation_gains
+    from .candidates import always_present_ids
+
+    lacking = {candidate.id: candidate for candidate, _ in missing}
+    known = tuple(candidate for candidate in decision.alive if candidate.id not in lacking)
+    if not known or set(always_present_ids(given.study, decision.alive)) & set(lacking):
+        return tuple(missing)
+    isotope = rest[0].isotope
+    partial = Decision(
+        known, decision.protocol, (isotope,), ruled_out={**decision.ruled_out, **dict.fromkeys(lacking, "")}
+    )
+    if len(known) > 1 and _is_settled(given, partial, decision.alive, rest):
+        decision.notes += partial.notes
+        decision.alive, decision.complete = known, (isotope,)
+        for key, candidate in lacking.items():
+            decision.ruled_out[key] = f"{candidate.name} was not computed: the verdict is settled without it"
+        return ()
+    problem = given.problem(partial)
+    weighed = problem.weigh()
+    explanations = {
+        tuple(problem.ids[i] for i in item.fit.members): item.probability
+        for item in weighed
+        if item.fit is not None and item.probability > 0
+    }
+    plans = [
+        Plan(
+            name=candidate.name,
+            protocol=decision.protocol,
+            candidate_id=key,
+            candidate_name=candidate.name,
+            site_error_factor=1.0,
+            basis="",
+            new_sites={isotope: tuple(len(orbit.atom_indices) for c, orbit in missing if c.id == key)},
+            cpu_hours=None,
+        )
+        for key, candidate in lacking.items()
+    ]
+    none = math.fsum(item.probability for item in weighed if item.fit is None)
+    gains = calculation_gains(problem, explanations, none, plans, draws=_ORDER_DRAWS)
+    worth = {gain.candidate_name: gain.gain_bits / gain.n_sites for gain in gains}
+    order = sorted(lacking, key=lambda key: -worth[lacking[key].name])
+    chosen = set(order[: max(1, len(known) // 2)])
+    return tuple(pair for pair in missing if pair[0].id in chosen)
+
+
+def _is_settled(given: _Given, decision: Decision, alive: Sequence[Candidate], rest: Sequence[Stage]) -> bool:
+    """Whether the tensors still missing of ``alive`` would hardly change the verdict on those of the decision.
+
+    Never said where spectra are to come.
+    """
     import numpy as np
 
     from ..analysis.matching.next_calculation import Plan, invented_sites
     from ..analysis.matching.search import Problem as MatchProblem
     from ..analysis.matching.verdict import assignment_of
-    from ..analysis.vocabulary import PeakList
 
     isotopes = {stage.isotope for stage in rest}
-    if any(not isinstance(m, PeakList) for m in inputs.measurements if m.isotope in isotopes):
+    if _has_spectra(given.inputs.measurements, isotopes):
         return False
-    now = _problem(study, inputs, decision, tensors, references)
+    now = given.problem(decision)
     found = assignment_of(now, now.weigh())
-    everything = Decision(decision.alive, decision.protocol, ruled_out=decision.ruled_out)
+    ruled_out = {key: why for key, why in decision.ruled_out.items() if key not in {c.id for c in alive}}
+    everything = Decision(tuple(alive), decision.protocol, ruled_out=ruled_out)
     everything.complete = tuple(dict.fromkeys([*decision.complete, *isotopes]))
     if any(
-        not any(own_sites_of(candidate, tensors, decision.protocol, isotope) for candidate in decision.alive)
+        not any(own_sites_of(candidate, given.tensors, decision.protocol, isotope) for candidate in alive)
         for isotope in isotopes
     ):
         return False
-    whole = _problem(study, inputs, everything, tensors, references)
+    whole = given.problem(everything)
     plans = []
-    for candidate in decision.alive:
+    for candidate in alive:
         counts = {
             stage.isotope: tuple(len(orbit.atom_indices) for _, orbit in lacking)
             for stage in rest
-            if (lacking := _missing(study, stage, [candidate], tensors))
+            if (lacking := _missing(given.study, stage, [candidate], given.tensors))
         }
         plans.append(Plan(candidate.name, "", candidate.id, candidate.name, 1.0, "", counts, None))
-    rng = np.random.default_rng(study.matching.seed)
+    rng = np.random.default_rng(given.study.matching.seed)
     same = 0
     for draw in range(SETTLED_DRAWS):
         drawn = {
@@ -331,7 +426,8 @@ def _is_settled(
             return False
     decision.notes.append(
         f"settled: '{found.verdict.value}' stays in {same} of {SETTLED_DRAWS} simulated outcomes of the tensors of "
-        f"{', '.join(sorted(isotopes))} that were not computed; these measurements were left out of the verdict"
+        f"{', '.join(sorted(isotopes))} that were not computed; measurements of isotopes that are not complete were "
+        "left out of the verdict"
     )
     return True
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from .populations import Effort, fit_populations
 from .unknown import unknown_log_evidence
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from .peak_screen import PeakScreen
     from .search import Problem
 
@@ -27,6 +30,20 @@ def beside_unknown(problem: Problem, screen: PeakScreen, max_members: int) -> li
         alone = float(screen.evidences([problem.always], beside_unknown=True)[0])
         return [Beside(problem.always, alone + _spectra_evidence(problem))]
     return [Beside(*item) for item in screen.search(max_members, beside_unknown=True).items()]
+
+
+def stranger_gains(problem: Problem, subsets: Sequence[tuple[int, ...]]) -> list[float]:
+    """Log evidence that the areas add to each subset of candidates beside something unlisted.
+
+    Peaks that no candidate gave are the stranger's lines, others of its lines hide; its population is one more.
+    """
+    found = []
+    for members, peaks in problem.peak_fits(subsets, beside_unknown=True):
+        fit = problem.with_peaks(members, peaks)
+        areas = problem.by_sample(problem.areas_of(fit, has_stranger=True))
+        populations = fit_populations(len(members) + 1, areas, None, problem.settings, effort=Effort.ROUGH)
+        found.append(populations[0].log_evidence)
+    return found
 
 
 def _spectra_evidence(problem: Problem) -> float:

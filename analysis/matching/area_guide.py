@@ -1,0 +1,96 @@
+"""Assignments of peaks to sites that the areas bear out.
+
+Which site gave which peak is first decided by positions alone. In a mixture of several candidates there are then
+more good assignments than can be kept, and the one that also has the right areas is often not among them. So
+assignments are sought once more at populations drawn from what is known, each peak's area helping to choose. What is
+found enters with its weight by positions; areas are weighed afterwards, in the populations' evidence.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .peaks import fit_subsets
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from ..vocabulary import PeakList
+    from .areas import AreaData
+    from .peaks import PeakFit
+    from .settings import MatchSettings
+    from .sites import SiteTable
+
+_TOO_LARGE = 1.6
+"""A line that alone is so much larger than a peak does not lie under it."""
+
+_LEAST = -12.0
+"""Least log density, relative to areas that say nothing, that a guide gives."""
+
+
+def guide_of(data: AreaData, populations: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What each peak's area says for each site (j, n) as its owner, over unrelated areas, at given populations (m,).
+
+    All other lines lie under the peaks with their chances, independently, and enter by mean and variance.
+    """
+    lines = data.signal * populations[data.member]
+    missed = 1.0 - data.hidden.sum(axis=0)
+    # areas are parts of their sum, so that the lines that are seen sum to 1
+    for _ in range(2):
+        fits = lines[None, :] < _TOO_LARGE * data.area[:, None] + 2.0 * np.sqrt(data.variance)[:, None]
+        chance = data.hidden * fits
+        chance = chance / np.maximum(chance.sum(axis=0) + missed, 1e-12)
+        total = float((chance.sum(axis=0) * lines).sum())
+        lines = lines / max(total, 1e-12)
+    mean = (chance * lines).sum(axis=1)
+    spread = (chance * (1.0 - chance) * lines**2).sum(axis=1)
+    mean_given = mean[:, None] + (1.0 - chance) * lines
+    variance = data.variance[:, None] + np.maximum(spread[:, None] - chance * (1.0 - chance) * lines**2, 0.0)
+    value = -0.5 * (data.area[:, None] - mean_given) ** 2 / variance - 0.5 * np.log(2.0 * np.pi * variance)
+    value = np.where(data.start.used.any(axis=0)[:, None], value - np.log(len(data.area)), 0.0)
+    result: NDArray[np.float64] = np.maximum(value, _LEAST)
+    return result
+
+
+def with_guided(
+    table: SiteTable,
+    rows: Sequence[NDArray[np.int64]],
+    fits: Sequence[PeakFit],
+    guides: Sequence[Sequence[Sequence[NDArray[np.float64]]]],
+    lists: Sequence[PeakList],
+    settings: MatchSettings,
+    *,
+    may_be_absent: bool,
+) -> list[PeakFit]:
+    """Fits (g) of subsets with further assignments, those found under their guides.
+
+    ``guides`` holds for each subset any number of guides, each with one array (j, n) per list; ``rows`` the rows of
+    ``table`` of each subset.
+    """
+    owner = [g for g, several in enumerate(guides) for _ in several]
+    if not owner or not lists:
+        return list(fits)
+    flat = [guide for several in guides for guide in several]
+    more = fit_subsets(table, [rows[g] for g in owner], lists, settings, guides=flat, may_be_absent=may_be_absent)
+    found: list[list[PeakFit]] = [[fit] for fit in fits]
+    for g, fit in zip(owner, more, strict=True):
+        found[g].append(fit)
+    return [_united(several) for several in found]
+
+
+def _united(fits: Sequence[PeakFit]) -> PeakFit:
+    """The first fit with the assignments of all."""
+    assignments = np.concatenate([fit.assignments for fit in fits])
+    log_weights = np.concatenate([np.log(np.maximum(fit.weights, 1e-300)) + fit.log_evidence for fit in fits])
+    _, first = np.unique(assignments, axis=0, return_index=True)
+    first = first[np.argsort(-log_weights[first], kind="stable")]
+    top = float(log_weights[first[0]])
+    weights = np.exp(log_weights[first] - top)
+    total = float(weights.sum())
+    return fits[0]._replace(
+        log_evidence=top + float(np.log(total)), assignments=assignments[first], weights=weights / total
+    )
