@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ..vocabulary import PeakList
     from .areas import AreaData
     from .peaks import PeakFit
+    from .rival import Rival
     from .settings import MatchSettings
     from .sites import SiteTable
 
@@ -32,10 +33,11 @@ _LEAST = -12.0
 """Least log density, relative to areas that say nothing, that a guide gives."""
 
 
-def guide_of(data: AreaData, populations: NDArray[np.float64]) -> NDArray[np.float64]:
-    """What each peak's area says for each site (j, n) as its owner, over unrelated areas, at given populations (m,).
+def guide_of(data: AreaData, populations: NDArray[np.float64], n_sites: int) -> NDArray[np.float64]:
+    """What each peak's area says for each owner (j, n + 1), over unrelated areas, at given populations (m,).
 
-    All other lines lie under the peaks with their chances, independently, and enter by mean and variance.
+    Owners are the sites and, at last, a line of the stranger, if the data have one, or the background. All other lines
+    lie under the peaks with their chances, independently, and enter by mean and variance.
     """
     lines = data.signal * populations[data.member]
     missed = 1.0 - data.hidden.sum(axis=0)
@@ -52,8 +54,11 @@ def guide_of(data: AreaData, populations: NDArray[np.float64]) -> NDArray[np.flo
     variance = data.variance[:, None] + np.maximum(spread[:, None] - chance * (1.0 - chance) * lines**2, 0.0)
     value = -0.5 * (data.area[:, None] - mean_given) ** 2 / variance - 0.5 * np.log(2.0 * np.pi * variance)
     value = np.where(data.start.used.any(axis=0)[:, None], value - np.log(len(data.area)), 0.0)
-    result: NDArray[np.float64] = np.maximum(value, _LEAST)
-    return result
+    guide = np.zeros((len(value), n_sites + 1))
+    guide[:, :n_sites] = np.maximum(value[:, :n_sites], _LEAST)
+    if value.shape[1] > n_sites:
+        guide[:, -1] = np.maximum(value[:, -1], _LEAST)
+    return guide
 
 
 def with_guided(
@@ -64,18 +69,21 @@ def with_guided(
     lists: Sequence[PeakList],
     settings: MatchSettings,
     *,
+    rivals: Sequence[Rival] | None,
     may_be_absent: bool,
 ) -> list[PeakFit]:
     """Fits (g) of subsets with further assignments, those found under their guides.
 
-    ``guides`` holds for each subset any number of guides, each with one array (j, n) per list; ``rows`` the rows of
+    ``guides`` holds for each subset any number of guides, each with one array (j, n + 1) per list; ``rows`` the rows of
     ``table`` of each subset.
     """
     owner = [g for g, several in enumerate(guides) for _ in several]
     if not owner or not lists:
         return list(fits)
     flat = [guide for several in guides for guide in several]
-    more = fit_subsets(table, [rows[g] for g in owner], lists, settings, guides=flat, may_be_absent=may_be_absent)
+    more = fit_subsets(
+        table, [rows[g] for g in owner], lists, settings, rivals=rivals, guides=flat, may_be_absent=may_be_absent
+    )
     found: list[list[PeakFit]] = [[fit] for fit in fits]
     for g, fit in zip(owner, more, strict=True):
         found[g].append(fit)

@@ -174,7 +174,8 @@ def fit_subsets(
     """Fit many subsets, each given by the rows of ``table`` that it holds; otherwise as ``fit_peaks``.
 
     Sites in the results count within their subset. ``guides`` holds, for every subset and list, what the area of each
-    peak (j) says for each site (n) as its owner; it decides which assignments are kept, and is no part of their weight.
+    peak says for each site, and at last for the background, as its owner (j, n + 1); it decides which assignments are
+    kept, and is no part of their weight.
     """
     found = []
     for start in range(0, len(subsets), _CHUNK):
@@ -184,9 +185,10 @@ def fit_subsets(
         for index, peak_list in enumerate(lists):
             guide = None
             if guides is not None:
-                guide = np.zeros((len(part), len(peak_list.peaks), columns.shape[1]))
+                guide = np.zeros((len(part), len(peak_list.peaks), columns.shape[1] + 1))
                 for g, rows in enumerate(part):
-                    guide[g, :, : len(rows)] = guides[start + g][index]
+                    guide[g, :, : len(rows)] = guides[start + g][index][:, :-1]
+                    guide[g, :, -1] = guides[start + g][index][:, -1]
             beam.take(peak_list, rivals[index] if rivals is not None else None, guide)
         found += beam.results()
     return found
@@ -271,7 +273,7 @@ class _Beam:
     def take(self, peak_list: PeakList, rival: Rival | None, guide: NDArray[np.float64] | None = None) -> None:
         """Assign the peaks of one list, then count the sites that should have shown and did not.
 
-        ``guide`` (g, j, n) helps to choose the assignments that are kept.
+        ``guide`` (g, j, n + 1) helps to choose the assignments that are kept.
         """
         self._settle(np.tile(np.arange(self.log_weight.shape[1]), (len(self.columns), 1)))
         groups, n_sites = self.columns.shape
@@ -325,7 +327,7 @@ class _Beam:
         flat = everything.reshape(groups, -1)
         hinted = np.repeat(self.hint[..., None], n_columns, axis=2)
         if hints is not None:
-            hinted[..., :-1] += hints[:, None, :]
+            hinted += hints[:, None, :]
         hinted = hinted.reshape(groups, -1)
         keep = np.argsort(-(flat + hinted), axis=1, kind="stable")[:, : self.settings.beam_width]
         self.hint = np.take_along_axis(hinted, keep, axis=1)

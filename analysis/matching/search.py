@@ -13,7 +13,7 @@ from ..reference_fit import MixedMethodsError
 from ..vocabulary import PeakList, Spectrum
 from .area_guide import guide_of, with_guided
 from .areas import AreaData, area_data, hiding
-from .beside import Beside, beside_unknown, stranger_gains
+from .beside import Beside, beside_unknown, with_areas
 from .joint import JointModel
 from .peak_screen import PeakScreen
 from .peaks import PeakFit, fit_peaks, fit_subsets
@@ -301,18 +301,20 @@ class Problem:
             by_sample=populations,
         )
 
-    def _guided(self, fits: Sequence[SubsetFit], rough: Sequence[SubsetFit]) -> list[SubsetFit]:
-        """Fits with further assignments that the areas bear out at populations drawn from the rough fits."""
+    def guided(
+        self, fits: Sequence[SubsetFit], rough: Sequence[Sequence[PopulationFit]], *, beside_unknown: bool
+    ) -> list[SubsetFit]:
+        """Fits with further assignments that the areas bear out at populations drawn from rough ones."""
         rng = np.random.default_rng(self.settings.seed)
         draws, areas = [], []
         for fit, guess in zip(fits, rough, strict=True):
-            areas.append(self.areas_of(fit))
-            count = len(fit.members)
-            if guess.populations is None or count < 2:
+            areas.append(self.areas_of(fit, has_stranger=beside_unknown))
+            count = len(fit.members) + beside_unknown
+            if count < 2:
                 draws.append(np.ones((1, self.n_samples, max(count, 1))))
                 continue
-            index = rng.choice(len(guess.populations.weights), _GUIDES, p=guess.populations.weights)
-            drawn = np.stack([found.samples[index] for found in guess.by_sample], axis=1)
+            index = rng.choice(len(guess[0].weights), _GUIDES, p=guess[0].weights)
+            drawn = np.stack([found.samples[index] for found in guess], axis=1)
             draws.append(np.concatenate([drawn, rng.dirichlet(np.ones(count), size=(_GUIDES, self.n_samples))]))
         peaks: dict[str, list[PeakFit]] = {}
         for isotope in self.isotopes:
@@ -321,9 +323,9 @@ class Problem:
             guides = [
                 [
                     [
-                        np.zeros((len(peak_list.peaks), n))
+                        np.zeros((len(peak_list.peaks), n + 1))
                         if data is None
-                        else guide_of(data, population[self.sample_of[peak_list.name]])
+                        else guide_of(data, population[self.sample_of[peak_list.name]], n)
                         for peak_list, data in zip(lists, several[isotope], strict=True)
                     ]
                     for population in populations
@@ -339,6 +341,7 @@ class Problem:
                 guides,
                 lists,
                 self.settings,
+                rivals=self.screen.rivals[isotope] if beside_unknown else None,
                 may_be_absent=self.n_samples > 1,
             )
         return [
@@ -426,12 +429,9 @@ class Problem:
         """Explanations with something unlisted, the best of them with the evidence of the areas."""
         unknown = sorted(unknown, key=lambda pair: (-pair[1], pair[0].members))
         near = [pair for pair in unknown[:_STRANGERS] if pair[1] > unknown[0][1] - _AREA_REACH]
-        gains = stranger_gains(self, [item.members for item, _ in near])
-        least = min(gains)
-        return [
-            (item, value + (gains[index] if index < len(near) else least))
-            for index, (item, value) in enumerate(unknown)
-        ]
+        weighed = with_areas(self, near)
+        loss = max(before[1] - after[1] for before, after in zip(near, weighed, strict=True))
+        return [*weighed, *((item, value - loss) for item, value in unknown[len(near) :])]
 
     def _largest(self) -> int:
         return min(self.settings.max_members, len(self.others))
@@ -474,7 +474,8 @@ class Problem:
         reach = max(evidence.values()) - _AREA_REACH
         near = sorted((m for m, value in evidence.items() if value > reach and m), key=lambda m: (-evidence[m], m))
         fits = self._fit_lists(near[:_NEAR])
-        fits = self._guided(fits, [self._with_populations(found, effort=Effort.GLANCE) for found in fits])
+        glances = [self._with_populations(found, effort=Effort.GLANCE).by_sample for found in fits]
+        fits = self.guided(fits, glances, beside_unknown=False)
         plain = {found.members: found for found in fits}
         self._fits |= plain
         rough = [self._with_populations(found, effort=Effort.ROUGH) for found in fits]
