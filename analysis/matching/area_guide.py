@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from ..vocabulary import PeakList
     from .areas import AreaData
     from .peaks import PeakFit
+    from .populations import PopulationFit
     from .rival import Rival
+    from .search import Problem, SubsetFit
     from .settings import MatchSettings
     from .sites import SiteTable
 
@@ -31,6 +33,10 @@ _TOO_LARGE = 1.6
 
 _LEAST = -12.0
 """Least log density, relative to areas that say nothing, that a guide gives."""
+
+_GUIDES = 3
+"""Draws of the populations, from what is known of them and as many from the flat prior, at which assignments are sought
+that fit the areas."""
 
 
 def guide_of(data: AreaData, populations: NDArray[np.float64], n_sites: int) -> NDArray[np.float64]:
@@ -53,7 +59,8 @@ def guide_of(data: AreaData, populations: NDArray[np.float64], n_sites: int) -> 
     mean_given = mean[:, None] + (1.0 - chance) * lines
     variance = data.variance[:, None] + np.maximum(spread[:, None] - chance * (1.0 - chance) * lines**2, 0.0)
     value = -0.5 * (data.area[:, None] - mean_given) ** 2 / variance - 0.5 * np.log(2.0 * np.pi * variance)
-    value = np.where(data.start.used.any(axis=0)[:, None], value - np.log(len(data.area)), 0.0)
+    has_area = np.asarray(data.start.used.any(axis=0))
+    value = np.where(has_area[:, None], value - np.log(len(data.area)), 0.0)
     guide = np.zeros((len(value), n_sites + 1))
     guide[:, :n_sites] = np.maximum(value[:, :n_sites], _LEAST)
     if value.shape[1] > n_sites:
@@ -61,14 +68,66 @@ def guide_of(data: AreaData, populations: NDArray[np.float64], n_sites: int) -> 
     return guide
 
 
-def with_guided(
+def guided(
+    problem: Problem, fits: Sequence[SubsetFit], rough: Sequence[Sequence[PopulationFit]], *, beside_unknown: bool
+) -> list[SubsetFit]:
+    """Fits with further assignments that the areas bear out at populations drawn from rough ones."""
+    rng = np.random.default_rng(problem.settings.seed)
+    draws, areas = [], []
+    for fit, guess in zip(fits, rough, strict=True):
+        areas.append(problem.areas_of(fit, has_stranger=beside_unknown))
+        count = len(fit.members) + beside_unknown
+        if count < 2:
+            draws.append(np.ones((1, problem.n_samples, max(count, 1))))
+            continue
+        index = rng.choice(len(guess[0].weights), _GUIDES, p=guess[0].weights)
+        drawn = np.stack([found.samples[index] for found in guess], axis=1)
+        draws.append(np.concatenate([drawn, rng.dirichlet(np.ones(count), size=(_GUIDES, problem.n_samples))]))
+    peaks: dict[str, list[PeakFit]] = {}
+    for isotope in problem.isotopes:
+        lists = problem.lists[isotope]
+        n_sites = [len(fit.tables[isotope]) for fit in fits]
+        guides = [
+            [
+                [
+                    np.zeros((len(peak_list.peaks), n + 1))
+                    if data is None
+                    else guide_of(data, population[problem.sample_of[peak_list.name]], n)
+                    for peak_list, data in zip(lists, several[isotope], strict=True)
+                ]
+                for population in populations
+            ]
+            if any(data is not None for data in several[isotope])
+            else []
+            for several, populations, n in zip(areas, draws, n_sites, strict=True)
+        ]
+        peaks[isotope] = _with_guided(
+            problem.screen.tables[isotope],
+            [problem.screen.rows_of(isotope, fit.members) for fit in fits],
+            [fit.peaks[isotope] for fit in fits],
+            guides,
+            lists=lists,
+            settings=problem.settings,
+            rivals=problem.screen.rivals[isotope] if beside_unknown else None,
+            may_be_absent=problem.n_samples > 1,
+        )
+    return [
+        fit._replace(
+            log_evidence=sum(peaks[isotope][g].log_evidence for isotope in problem.isotopes),
+            peaks={isotope: peaks[isotope][g] for isotope in problem.isotopes},
+        )
+        for g, fit in enumerate(fits)
+    ]
+
+
+def _with_guided(
     table: SiteTable,
     rows: Sequence[NDArray[np.int64]],
     fits: Sequence[PeakFit],
     guides: Sequence[Sequence[Sequence[NDArray[np.float64]]]],
+    *,
     lists: Sequence[PeakList],
     settings: MatchSettings,
-    *,
     rivals: Sequence[Rival] | None,
     may_be_absent: bool,
 ) -> list[PeakFit]:

@@ -49,15 +49,15 @@ _LOG_GAMMA = np.array([0.0, *(math.lgamma(number) for number in range(1, 400))])
 
 
 class Stranger(NamedTuple):
-    """What something unlisted would give to the areas of one list: ``count`` lines of equal size.
+    """What something unlisted would give to the areas of one list: ``n_lines`` lines of equal size.
 
     ``share`` is the part of its atoms in each line and ``error`` the error of that; ``near`` (j,) the chance
-    that one of its lines lies where it is not told from each peak, ``listed`` the chance that a lone line shows. ``member``
-    is its position behind the candidates of a subset.
+    that one of its lines lies where it is not told from each peak, ``listed`` the chance that a lone line shows.
+    ``member`` is its position behind the candidates of a subset.
     """
 
     member: int
-    count: int
+    n_lines: int
     share: float
     error: float
     near: NDArray[np.float64]
@@ -269,7 +269,7 @@ def hiding(table: SiteTable, peak_list: PeakList, fit: PeakFit, settings: MatchS
 
 def _beside(data: AreaData, stranger: Stranger, is_odd: NDArray[np.bool_], has_area: NDArray[np.bool_]) -> AreaData:
     """The data with a stranger's lines: odd peaks (a, j) are its own, its other lines may hide like those of sites."""
-    count, n_ways = stranger.count, len(is_odd)
+    count, n_ways = stranger.n_lines, len(is_odd)
     chance = stranger.listed * stranger.near
     chance = chance / (chance.sum() + 1.0 - stranger.listed)
     chance = np.where(chance > _MIN_OPTION, chance, 0.0)

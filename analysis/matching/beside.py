@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from .area_guide import guided
 from .populations import Effort, fit_populations
 from .unknown import unknown_log_evidence
 
@@ -40,15 +41,15 @@ def beside_unknown(problem: Problem, screen: PeakScreen, max_members: int) -> li
 def with_areas(problem: Problem, unknown: Sequence[tuple[Beside, float]]) -> list[tuple[Beside, float]]:
     """Explanations with something unlisted and their log evidence (prior included), with that of the areas.
 
-    Peaks that no candidate gave are the stranger's lines, others of its lines hide; its population is one more. The best
-    are weighed with care.
+    Peaks that no candidate gave are the stranger's lines, others of its lines hide; its population is one more. The
+    best are weighed with care.
     """
     found = [
         problem.with_peaks(members, peaks)
         for members, peaks in problem.peak_fits([item.members for item, _ in unknown], beside_unknown=True)
     ]
     plain = [fit.log_evidence for fit in found]
-    found = problem.guided(found, [_populations(problem, fit, Effort.GLANCE) for fit in found], beside_unknown=True)
+    found = guided(problem, found, [_populations(problem, fit, Effort.GLANCE) for fit in found], beside_unknown=True)
     rough = [_populations(problem, fit, Effort.ROUGH) for fit in found]
     values = [
         value + fit.log_evidence - before + populations[0].log_evidence

@@ -58,7 +58,7 @@ class PeakScreen:
         peak_list, rival = problem.lists[isotope][index], self.rivals[isotope][index]
         return Stranger(
             member=member,
-            count=max(1, round(len(table) / len(np.unique(table.member)))),
+            n_lines=max(1, round(len(table) / len(np.unique(table.member)))),
             share=share,
             error=error,
             near=hiding_chance(rival.log_density, peak_list, isotope, problem.settings),

@@ -11,7 +11,7 @@ import numpy as np
 from ...structures.errors import SurfshiftError
 from ..reference_fit import MixedMethodsError
 from ..vocabulary import PeakList, Spectrum
-from .area_guide import guide_of, with_guided
+from .area_guide import guided
 from .areas import AreaData, area_data, hiding
 from .beside import Beside, beside_unknown, with_areas
 from .joint import JointModel
@@ -49,9 +49,9 @@ samples with the truth in the list, a nominal p below x came in a share of about
 _NEAR = 40
 """Most explanations by peak lists whose areas are looked at."""
 
-_GUIDES = 3
-"""Draws of the populations, from what is known of them and as many from the flat prior, at which assignments are sought
-that fit the areas."""
+_STRANGER_BONUS = 0.0
+"""Log of the factor by which the evidence of something unlisted is too small, since its lines are known only as like
+those of the candidates; set on simulated samples (benchmarks/matching_calibration.py)."""
 
 _STRANGERS = 8
 """Most explanations with something unlisted whose areas are weighed."""
@@ -301,57 +301,6 @@ class Problem:
             by_sample=populations,
         )
 
-    def guided(
-        self, fits: Sequence[SubsetFit], rough: Sequence[Sequence[PopulationFit]], *, beside_unknown: bool
-    ) -> list[SubsetFit]:
-        """Fits with further assignments that the areas bear out at populations drawn from rough ones."""
-        rng = np.random.default_rng(self.settings.seed)
-        draws, areas = [], []
-        for fit, guess in zip(fits, rough, strict=True):
-            areas.append(self.areas_of(fit, has_stranger=beside_unknown))
-            count = len(fit.members) + beside_unknown
-            if count < 2:
-                draws.append(np.ones((1, self.n_samples, max(count, 1))))
-                continue
-            index = rng.choice(len(guess[0].weights), _GUIDES, p=guess[0].weights)
-            drawn = np.stack([found.samples[index] for found in guess], axis=1)
-            draws.append(np.concatenate([drawn, rng.dirichlet(np.ones(count), size=(_GUIDES, self.n_samples))]))
-        peaks: dict[str, list[PeakFit]] = {}
-        for isotope in self.isotopes:
-            lists = self.lists[isotope]
-            n_sites = [len(fit.tables[isotope]) for fit in fits]
-            guides = [
-                [
-                    [
-                        np.zeros((len(peak_list.peaks), n + 1))
-                        if data is None
-                        else guide_of(data, population[self.sample_of[peak_list.name]], n)
-                        for peak_list, data in zip(lists, several[isotope], strict=True)
-                    ]
-                    for population in populations
-                ]
-                if any(data is not None for data in several[isotope])
-                else []
-                for several, populations, n in zip(areas, draws, n_sites, strict=True)
-            ]
-            peaks[isotope] = with_guided(
-                self.screen.tables[isotope],
-                [self.screen.rows_of(isotope, fit.members) for fit in fits],
-                [fit.peaks[isotope] for fit in fits],
-                guides,
-                lists,
-                self.settings,
-                rivals=self.screen.rivals[isotope] if beside_unknown else None,
-                may_be_absent=self.n_samples > 1,
-            )
-        return [
-            fit._replace(
-                log_evidence=sum(peaks[isotope][g].log_evidence for isotope in self.isotopes),
-                peaks={isotope: peaks[isotope][g] for isotope in self.isotopes},
-            )
-            for g, fit in enumerate(fits)
-        ]
-
     def fit_probability(self, fit: SubsetFit) -> float:
         """Posterior predictive p-value of an explanation."""
         return _fit_probability(list(fit.peaks.values()), list(fit.spectra.values()), self.settings.seed)
@@ -397,6 +346,8 @@ class Problem:
         if self.tasks:
             # beside spectra areas tell explanations apart; of something unlisted they say nothing for or against
             evidence += _area_evidence(scores)
+        else:
+            evidence += self._doubt(scores)
         scores.append((None, evidence, evidence + math.log(self.settings.none_prior)))
         top = max(score for _, _, score in scores)
         total = sum(math.exp(score - top) for _, _, score in scores)
@@ -412,6 +363,17 @@ class Problem:
             ],
             key=lambda item: -item.probability,
         )
+
+    def _doubt(self, scores: Sequence[tuple[SubsetFit | None, float, float]]) -> float:
+        """What is added to the log evidence of something unlisted beside peak lists.
+
+        One part is a constant found on simulated samples. The other counts a bad fit of the best explanation: odds
+        against a hypothesis under which data as far off come with probability p are at most 1 / (-e p ln p) (Sellke,
+        Bayarri and Berger 2001).
+        """
+        best = max(scores, key=lambda item: item[2])[0]
+        p = 1.0 if best is None else max(self.fit_probability(best), 1e-12)
+        return _STRANGER_BONUS - (1.0 + math.log(p) + math.log(-math.log(p)) if p < math.exp(-1.0) else 0.0)
 
     def _with_unknown(self) -> list[tuple[Beside, float]]:
         """Explanations with something unlisted, with their log evidence weighted by the prior of their sizes."""
@@ -475,7 +437,7 @@ class Problem:
         near = sorted((m for m, value in evidence.items() if value > reach and m), key=lambda m: (-evidence[m], m))
         fits = self._fit_lists(near[:_NEAR])
         glances = [self._with_populations(found, effort=Effort.GLANCE).by_sample for found in fits]
-        fits = self.guided(fits, glances, beside_unknown=False)
+        fits = guided(self, fits, glances, beside_unknown=False)
         plain = {found.members: found for found in fits}
         self._fits |= plain
         rough = [self._with_populations(found, effort=Effort.ROUGH) for found in fits]

@@ -96,7 +96,8 @@ def _verdict(problem: Problem, weighed: list[Weighed], best: SubsetFit) -> tuple
     fit_probability = problem.fit_probability(best)
     known = " and ".join(problem.names[problem.ids[i]] for i in problem.always)
     beside = f"Besides {known}, which is always present: " if known else ""
-    if fit_probability < settings.min_fit_probability:
+    # beside peak lists a bad fit is counted in the probability of something unlisted
+    if problem.tasks and fit_probability < settings.min_fit_probability:
         return (
             Verdict.NONE,
             (),
