@@ -49,7 +49,7 @@ samples with the truth in the list, a nominal p below x came in a share of about
 _NEAR = 40
 """Most explanations by peak lists whose areas are looked at."""
 
-_STRANGER_BONUS = 0.0
+_STRANGER_BONUS = 2.5
 """Log of the factor by which the evidence of something unlisted is too small, since its lines are known only as like
 those of the candidates; set on simulated samples (benchmarks/matching_calibration.py)."""
 
