@@ -25,6 +25,7 @@ from .study import element_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from ..analysis.matching.next_calculation import Plan
     from ..analysis.matching.search import Problem
     from ..analysis.vocabulary import Measurement, PredictedSite, Reference, SiteTensors
     from ..structures.symmetry import SiteOrbit
@@ -328,11 +329,12 @@ def _next_candidates(
 ) -> tuple[tuple[Candidate, SiteOrbit], ...]:
     """Sites of the candidates of the first isotope that follow; none if the verdict is settled without them.
 
-    They come by expected information for their number of sites, at most half as many at a time as are known. If the
+    They come by expected information for their expected time, at most half as many at a time as are known. If the
     verdict is settled, those that were not computed are taken out of the list.
     """
-    from ..analysis.matching.next_calculation import Plan, calculation_gains
+    from ..analysis.matching.next_calculation import calculation_gains
     from .candidates import always_present_ids
+    from .costs import nmr_seconds
 
     lacking = {candidate.id: candidate for candidate, _ in missing}
     known = tuple(candidate for candidate in decision.alive if candidate.id not in lacking)
@@ -356,24 +358,30 @@ def _next_candidates(
         if item.fit is not None and item.probability > 0
     }
     plans = [
-        Plan(
-            name=candidate.name,
-            protocol=decision.protocol,
-            candidate_id=key,
-            candidate_name=candidate.name,
-            site_error_factor=1.0,
-            basis="",
-            new_sites={isotope: tuple(len(orbit.atom_indices) for c, orbit in missing if c.id == key)},
-            cpu_hours=None,
-        )
+        _plan(candidate, decision.protocol, {isotope: [orbit for c, orbit in missing if c.id == key]})
         for key, candidate in lacking.items()
     ]
     none = math.fsum(item.probability for item in weighed if item.fit is None)
     gains = calculation_gains(problem, explanations, none, plans, draws=_ORDER_DRAWS)
-    worth = {gain.candidate_name: gain.gain_bits / gain.n_sites for gain in gains}
-    order = sorted(lacking, key=lambda key: -worth[lacking[key].name])
+    nmr = given.study.nmr.model_copy(update={"isotopes": (isotope,), "protocol": decision.protocol})
+    bits = {gain.candidate_name: gain.gain_bits for gain in gains}
+    worth = {key: bits[c.name] / max(nmr_seconds(c, nmr), 1.0) for key, c in lacking.items()}
+    order = sorted(lacking, key=lambda key: -worth[key])
     chosen = set(order[: max(1, len(known) // 2)])
     return tuple(pair for pair in missing if pair[0].id in chosen)
+
+
+def _plan(candidate: Candidate, protocol: str, orbits: Mapping[str, Sequence[SiteOrbit]]) -> Plan:
+    """The calculation of sites of a candidate that were not computed yet, with what their places alone tell."""
+    from ..analysis.matching.next_calculation import Plan
+    from ..analysis.prediction import distance_to_hydrogen
+
+    counts = {isotope: tuple(len(orbit.atom_indices) for orbit in several) for isotope, several in orbits.items()}
+    distances = {
+        isotope: tuple(distance_to_hydrogen(candidate.structure, orbit.atom_indices[0]) for orbit in several)
+        for isotope, several in orbits.items()
+    }
+    return Plan(candidate.name, protocol, candidate.id, candidate.name, 1.0, "", counts, None, distances)
 
 
 def _is_settled(given: _Given, decision: Decision, alive: Sequence[Candidate], rest: Sequence[Stage]) -> bool:
@@ -383,7 +391,7 @@ def _is_settled(given: _Given, decision: Decision, alive: Sequence[Candidate], r
     """
     import numpy as np
 
-    from ..analysis.matching.next_calculation import Plan, invented_sites
+    from ..analysis.matching.next_calculation import invented_sites
     from ..analysis.matching.search import Problem as MatchProblem
     from ..analysis.matching.verdict import assignment_of
 
@@ -403,12 +411,9 @@ def _is_settled(given: _Given, decision: Decision, alive: Sequence[Candidate], r
     whole = given.problem(everything)
     plans = []
     for candidate in alive:
-        counts = {
-            stage.isotope: tuple(len(orbit.atom_indices) for _, orbit in lacking)
-            for stage in rest
-            if (lacking := _missing(given.study, stage, [candidate], given.tensors))
-        }
-        plans.append(Plan(candidate.name, "", candidate.id, candidate.name, 1.0, "", counts, None))
+        lacking = {stage.isotope: _missing(given.study, stage, [candidate], given.tensors) for stage in rest}
+        orbits = {isotope: [orbit for _, orbit in pairs] for isotope, pairs in lacking.items() if pairs}
+        plans.append(_plan(candidate, decision.protocol, orbits))
     rng = np.random.default_rng(given.study.matching.seed)
     same = 0
     for draw in range(SETTLED_DRAWS):

@@ -49,9 +49,10 @@ samples with the truth in the list, a nominal p below x came in a share of about
 _NEAR = 40
 """Most explanations by peak lists whose areas are looked at."""
 
-_STRANGER_BONUS = 2.5
-"""Log of the factor by which the evidence of something unlisted is too small, since its lines are known only as like
-those of the candidates; set on simulated samples (benchmarks/matching_calibration.py)."""
+_STRANGER_BONUS, _MAX_BONUS = 0.2, 2.5
+"""What is added to the log evidence of something unlisted for every ratio of areas, and at most: sizes and number of its
+lines are known only as like those of the candidates, which makes its areas fit too badly. Set on simulated samples
+(benchmarks/matching_calibration.py)."""
 
 _STRANGERS = 8
 """Most explanations with something unlisted whose areas are weighed."""
@@ -367,13 +368,16 @@ class Problem:
     def _doubt(self, scores: Sequence[tuple[SubsetFit | None, float, float]]) -> float:
         """What is added to the log evidence of something unlisted beside peak lists.
 
-        One part is a constant found on simulated samples. The other counts a bad fit of the best explanation: odds
+        One part makes up for areas that are foretold too roughly. The other counts a bad fit of the best explanation: odds
         against a hypothesis under which data as far off come with probability p are at most 1 / (-e p ln p) (Sellke,
         Bayarri and Berger 2001).
         """
         best = max(scores, key=lambda item: item[2])[0]
         p = 1.0 if best is None else max(self.fit_probability(best), 1e-12)
-        return _STRANGER_BONUS - (1.0 + math.log(p) + math.log(-math.log(p)) if p < math.exp(-1.0) else 0.0)
+        counted = [m for lists in self.lists.values() for m in lists if not m.experiment.is_surface_selective]
+        ratios = sum(max(0, sum(peak.area is not None for peak in m.peaks) - 1) for m in counted)
+        misfit = 1.0 + math.log(p) + math.log(-math.log(p)) if p < math.exp(-1.0) else 0.0
+        return min(_STRANGER_BONUS * ratios, _MAX_BONUS) - misfit
 
     def _with_unknown(self) -> list[tuple[Beside, float]]:
         """Explanations with something unlisted, with their log evidence weighted by the prior of their sizes."""
