@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from ..analysis.matching.next_calculation import Plan
-    from ..analysis.matching.search import Problem
+    from ..analysis.matching.search import Problem, Weighed
     from ..analysis.vocabulary import Measurement, PredictedSite, Reference, SiteTensors
     from ..structures.symmetry import SiteOrbit
     from ..structures.vocabulary import Candidate
@@ -43,6 +43,9 @@ SETTLED_SHARE = 0.95
 """Share of simulated outcomes that must leave the verdict as it is before the rest is not computed."""
 
 SETTLED_DRAWS = 40
+
+LIKELY_PROBABILITY = 0.5
+"""A candidate more probable to be present than this, by its first isotope, is finished before others are begun."""
 
 _ORDER_DRAWS = 16
 """Outcomes drawn per candidate to choose which one comes next."""
@@ -173,7 +176,9 @@ def decide(
             batch = _batch(decision, missing)
             is_known = len({c.id for c, _ in missing}) < len(decision.alive)
             given = _Given(study, inputs, tensors, references_of(stage.protocol))
-            if is_known and _is_settled(given, decision, decision.alive, rest):
+            if is_known and (
+                _is_settled_by_whole(given, decision, rest) or _is_settled(given, decision, decision.alive, rest)
+            ):
                 return decision
             decision.todo, decision.stage = batch, stage
             return decision
@@ -260,14 +265,7 @@ def _cull(
     """Take out the candidates that the measurements of the complete isotopes leave improbable."""
     isotope = decision.complete[-1]
     problem = _problem(study, inputs, decision, tensors, references)
-    present = dict.fromkeys(problem.ids, 0.0)
-    for item in problem.weigh():
-        if item.fit is not None:
-            for member in item.fit.members:
-                present[problem.ids[member]] += item.probability
-        else:
-            for member, chance in item.beside.items():
-                present[problem.ids[member]] += item.probability * chance
+    present = _present(problem, problem.weigh())
     decision.present = present
     always = {problem.ids[i] for i in problem.always}
     kept = [c for c in decision.alive if c.id in always or present[c.id] >= ALIVE_PROBABILITY]
@@ -327,10 +325,10 @@ def _next_candidates(
     rest: Sequence[Stage],
     missing: Sequence[tuple[Candidate, SiteOrbit]],
 ) -> tuple[tuple[Candidate, SiteOrbit], ...]:
-    """Sites of the candidates of the first isotope that follow; none if the verdict is settled without them.
+    """Sites that follow while not all candidates have the first isotope; none if the verdict is settled.
 
-    They come by expected information for their expected time, at most half as many at a time as are known. If the
-    verdict is settled, those that were not computed are taken out of the list.
+    A candidate that is probably present by its first isotope is finished at once. The others come by expected
+    information for their expected time, at most half as many at a time as are known.
     """
     from ..analysis.matching.next_calculation import calculation_gains
     from .candidates import always_present_ids
@@ -341,17 +339,22 @@ def _next_candidates(
     if not known or set(always_present_ids(given.study, decision.alive)) & set(lacking):
         return tuple(missing)
     isotope = rest[0].isotope
+    if _is_settled_by_whole(given, decision, rest):
+        return ()
     partial = Decision(
         known, decision.protocol, (isotope,), ruled_out={**decision.ruled_out, **dict.fromkeys(lacking, "")}
     )
-    if len(known) > 1 and _is_settled(given, partial, decision.alive, rest):
-        decision.notes += partial.notes
-        decision.alive, decision.complete = known, (isotope,)
-        for key, candidate in lacking.items():
-            decision.ruled_out[key] = f"{candidate.name} was not computed: the verdict is settled without it"
-        return ()
     problem = given.problem(partial)
     weighed = problem.weigh()
+    present = _present(problem, weighed)
+    unfinished = {
+        c.id: sites
+        for c in known
+        if (sites := tuple(pair for stage in rest for pair in _missing(given.study, stage, [c], given.tensors)))
+    }
+    likely = max(unfinished, key=lambda key: present[key], default=None)
+    if likely is not None and present[likely] >= LIKELY_PROBABILITY:
+        return unfinished[likely]
     explanations = {
         tuple(problem.ids[i] for i in item.fit.members): item.probability
         for item in weighed
@@ -369,6 +372,38 @@ def _next_candidates(
     order = sorted(lacking, key=lambda key: -worth[key])
     chosen = set(order[: max(1, len(known) // 2)])
     return tuple(pair for pair in missing if pair[0].id in chosen)
+
+
+def _is_settled_by_whole(given: _Given, decision: Decision, rest: Sequence[Stage]) -> bool:
+    """Whether the verdict on the candidates with all isotopes is settled; the others then leave the list."""
+    lacking = {c.id for stage in rest for c, _ in _missing(given.study, stage, decision.alive, given.tensors)}
+    whole = tuple(candidate for candidate in decision.alive if candidate.id not in lacking)
+    if len(whole) < 2 or not lacking:
+        return False
+    isotopes = tuple(dict.fromkeys([*decision.complete, *(stage.isotope for stage in rest)]))
+    now = Decision(whole, decision.protocol, isotopes, ruled_out={**decision.ruled_out, **dict.fromkeys(lacking, "")})
+    is_settled = _is_settled(given, now, decision.alive, rest)
+    decision.notes += now.notes
+    if is_settled:
+        for candidate in decision.alive:
+            if candidate.id in lacking:
+                why = f"{candidate.name} was not computed in full: the verdict is settled without it"
+                decision.ruled_out[candidate.id] = why
+        decision.alive, decision.complete = whole, isotopes
+    return is_settled
+
+
+def _present(problem: Problem, weighed: Sequence[Weighed]) -> dict[str, float]:
+    """Probability of each candidate to be present, alone, mixed, or beside something unlisted."""
+    present = dict.fromkeys(problem.ids, 0.0)
+    for item in weighed:
+        if item.fit is not None:
+            for member in item.fit.members:
+                present[problem.ids[member]] += item.probability
+        else:
+            for member, chance in item.beside.items():
+                present[problem.ids[member]] += item.probability * chance
+    return present
 
 
 def _plan(candidate: Candidate, protocol: str, orbits: Mapping[str, Sequence[SiteOrbit]]) -> Plan:

@@ -34,7 +34,7 @@ _TOO_LARGE = 1.6
 _LEAST = -12.0
 """Least log density, relative to areas that say nothing, that a guide gives."""
 
-_GUIDES = 3
+_GUIDES = 2
 """Draws of the populations, from what is known of them and as many from the flat prior, at which assignments are sought
 that fit the areas."""
 

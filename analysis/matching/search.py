@@ -50,11 +50,11 @@ _NEAR = 40
 """Most explanations by peak lists whose areas are looked at."""
 
 _STRANGER_BONUS, _MAX_BONUS = 0.2, 2.5
-"""What is added to the log evidence of something unlisted for every ratio of areas, and at most: sizes and number of its
-lines are known only as like those of the candidates, which makes its areas fit too badly. Set on simulated samples
+"""What is added to the log evidence of something unlisted for every ratio of areas, and at most: sizes and number of
+its lines are known only as like those of the candidates, which makes its areas fit too badly. Set on simulated samples
 (benchmarks/matching_calibration.py)."""
 
-_STRANGERS = 8
+_STRANGERS = 6
 """Most explanations with something unlisted whose areas are weighed."""
 
 _REFINED, _REFINED_REACH = 8, 6.0
@@ -368,9 +368,9 @@ class Problem:
     def _doubt(self, scores: Sequence[tuple[SubsetFit | None, float, float]]) -> float:
         """What is added to the log evidence of something unlisted beside peak lists.
 
-        One part makes up for areas that are foretold too roughly. The other counts a bad fit of the best explanation: odds
-        against a hypothesis under which data as far off come with probability p are at most 1 / (-e p ln p) (Sellke,
-        Bayarri and Berger 2001).
+        One part makes up for areas that are foretold too roughly. The other counts a bad fit of the best explanation:
+        odds against a hypothesis under which data as far off come with probability p are at most 1 / (-e p ln p)
+        (Sellke, Bayarri and Berger 2001).
         """
         best = max(scores, key=lambda item: item[2])[0]
         p = 1.0 if best is None else max(self.fit_probability(best), 1e-12)
