@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 _TOO_LARGE = 1.6
 """A line that alone is so much larger than a peak does not lie under it."""
 
+_SEEN, _GAIN_ERROR = 0.9, 0.1
+"""A line with this chance to lie under some peak, or more, counts as seen; error of the gain that comes of it."""
+
 _LEAST = -12.0
 """Least log density, relative to areas that say nothing, that a guide gives."""
 
@@ -52,12 +55,13 @@ def guide_of(data: AreaData, populations: NDArray[np.float64], n_sites: int) -> 
         fits = lines[None, :] < _TOO_LARGE * data.area[:, None] + 2.0 * np.sqrt(data.variance)[:, None]
         chance = data.hidden * fits
         chance = chance / np.maximum(chance.sum(axis=0) + missed, 1e-12)
-        total = float((chance.sum(axis=0) * lines).sum())
+        total = float((np.minimum(chance.sum(axis=0) / _SEEN, 1.0) * lines).sum())
         lines = lines / max(total, 1e-12)
     mean = (chance * lines).sum(axis=1)
     spread = (chance * (1.0 - chance) * lines**2).sum(axis=1)
     mean_given = mean[:, None] + (1.0 - chance) * lines
     variance = data.variance[:, None] + np.maximum(spread[:, None] - chance * (1.0 - chance) * lines**2, 0.0)
+    variance += (_GAIN_ERROR * mean_given) ** 2
     value = -0.5 * (data.area[:, None] - mean_given) ** 2 / variance - 0.5 * np.log(2.0 * np.pi * variance)
     has_area = np.asarray(data.start.used.any(axis=0))
     value = np.where(has_area[:, None], value - np.log(len(data.area)), 0.0)

@@ -38,25 +38,26 @@ def test_a_peak_is_owned_by_a_line_of_its_area(samples):
     _, data = data_of(samples, listed([-20.0, 0.0, -24.0, -40.0], [0.45, 0.45, 0.05, 0.05]))
     guide = guide_of(data, np.array([0.9, 0.1]), 4)
     assert guide.shape == (4, 5)
-    assert guide[0, 0] > guide[0, 2] + 3.0
+    # the small peak is not the large line's; under the large one either may have been found first
     assert guide[2, 2] > guide[2, 0] + 3.0
+    assert guide[0, 0] > -2.0
     assert (guide[:, -1] == 0.0).all()
 
 
 def test_a_guide_chooses_and_does_not_weigh(samples):
     """With room for all assignments a guide changes nothing; with room for one it decides which."""
-    peak_list = listed([-21.0, 0.0, -40.0], [0.05, 0.4, 0.05])
-    table, data = data_of(samples, peak_list)
-    rows = [np.arange(4)]
-    guides = [[guide_of(data, np.array([0.1, 0.9]), 4)]]
-    plain = fit_subsets(table, rows, [peak_list], SETTINGS)[0]
-    guided = fit_subsets(table, rows, [peak_list], SETTINGS, guides=guides)[0]
-    assert guided.log_evidence == pytest.approx(plain.log_evidence, abs=1e-3)
     narrow = SETTINGS.model_copy(update={"beam_width": 1})
-    weights = {tuple(a): w for a, w in zip(plain.assignments.tolist(), plain.weights, strict=True)}
-    for population, owner in (((0.1, 0.9), 0), ((0.9, 0.1), 2)):
-        strong = [[20.0 * guide_of(data, np.array(population), 4)]]
-        only = fit_subsets(table, rows, [peak_list], narrow, guides=strong)[0]
+    rows = [np.arange(4)]
+    # the near line of the large population was missed, so that the small peak at -21 is the other's
+    for areas, population, owner in (((0.05, 0.05, 0.45), (0.1, 0.9), 0), ((0.05, 0.45, 0.05), (0.9, 0.1), 2)):
+        peak_list = listed([-21.0, 0.0, -40.0], areas)
+        table, data = data_of(samples, peak_list)
+        guides = [[guide_of(data, np.array(population), 4)]]
+        plain = fit_subsets(table, rows, [peak_list], SETTINGS)[0]
+        guided = fit_subsets(table, rows, [peak_list], SETTINGS, guides=guides)[0]
+        assert guided.log_evidence == pytest.approx(plain.log_evidence, abs=1e-3)
+        weights = {tuple(a): w for a, w in zip(plain.assignments.tolist(), plain.weights, strict=True)}
+        only = fit_subsets(table, rows, [peak_list], narrow, guides=guides)[0]
         assert only.assignments[0, 0] == owner
         exact = plain.log_evidence + np.log(weights[tuple(only.assignments[0].tolist())])
         assert only.log_evidence == pytest.approx(exact, abs=1e-6)
