@@ -147,14 +147,23 @@ def status(study: StudyArgument, folder: FolderOption = None, debug: DebugOption
 
 
 @app.command()
-def report(study: StudyArgument, folder: FolderOption = None, debug: DebugOption = False) -> None:
+def report(
+    study: StudyArgument,
+    folder: FolderOption = None,
+    *,
+    thorough: Annotated[
+        bool,
+        typer.Option("--thorough", help="With spectra: match also without each one and with moved references."),
+    ] = False,
+    debug: DebugOption = False,
+) -> None:
     """Predict, match and report again from what is finished, without running a job."""
     del debug
     from .study import load_study
     from .study_run import report_again, run_folder
 
     settings = load_study(study)
-    _finish(report_again(run_folder(settings, study, folder), settings))
+    _finish(report_again(run_folder(settings, study, folder), settings, is_thorough=thorough))
 
 
 @app.command()

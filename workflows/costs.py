@@ -129,6 +129,11 @@ def candidate_cost(candidate: Candidate, study: StudyFile) -> CandidateCost:
     return CandidateCost(nmr=_nmr_costs(candidate, study.nmr), relax_cpu_seconds=relax)
 
 
+def nmr_seconds(candidate: Candidate, nmr: NmrSettings) -> float:
+    """Expected processor seconds of the tensors of the isotopes that the settings ask for."""
+    return sum(cost.cpu_seconds for cost in _nmr_costs(candidate, nmr))
+
+
 def _nmr_costs(candidate: Candidate, nmr: NmrSettings) -> tuple[NmrCost, ...]:
     from .engines.cluster import SUPPORTED_TARGETS
     from .engines.protocols import load_protocol

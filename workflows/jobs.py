@@ -66,6 +66,8 @@ def wanted_sites(candidate: Candidate, nmr: NmrSettings) -> tuple[SiteOrbit, ...
     """Symmetry-distinct sites of the wanted elements; without a slab's bulk region if so asked."""
     from ..structures.symmetry import distinct_sites
 
+    if not nmr.isotopes:
+        return ()
     orbits = distinct_sites(candidate.structure, elements=nmr.elements)
     if candidate.kind == "bulk" or nmr.sites == "all":
         return orbits

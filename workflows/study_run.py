@@ -140,10 +140,10 @@ def go_on(
     return Outcome(result=result, report=write_results(run, result), snapshot=last)
 
 
-def report_again(run: RunFolder, study: StudyFile) -> Outcome:
-    """Predict, match and report from what is finished, without running a job."""
+def report_again(run: RunFolder, study: StudyFile, *, is_thorough: bool = False) -> Outcome:
+    """Predict, match and report from what is finished, without running a job; ``is_thorough`` as for ``collect``."""
     check_fits(run, study)
     inputs = load_inputs(study)
     last = snapshot(run.controller())
-    result = collect(run, study, inputs, last)
+    result = collect(run, study, inputs, last, is_thorough=is_thorough)
     return Outcome(result=result, report=write_results(run, result), snapshot=last)
