@@ -2,7 +2,7 @@
 
 Usage: python benchmarks/terminations.py FOLDER [--model 7net-l3i5] [--thickness 10] [--fmax 0.03]
 
-Every relaxed structure is kept in FOLDER; a run that was stopped goes on with the next one.
+Every step of a relaxation is kept in FOLDER; a run that was stopped goes on there.
 """
 
 from __future__ import annotations
@@ -34,11 +34,19 @@ def kept(path: Path, candidate: Candidate, settings: RelaxSettings, calculator: 
     """The relaxation of a candidate, from its file if it is there."""
     if not path.exists():
         begun = time.process_time()
-        done = relax_candidate(candidate, settings, calculator=calculator)  # type: ignore[arg-type]
+        done = relax_candidate(
+            candidate,
+            settings,
+            calculator=calculator,  # type: ignore[arg-type]
+            checkpoint=path.with_suffix(".part.json"),
+        )
         write_atomically(path, done.model_dump_json())
         print(
-            f"{candidate.name}: {done.energy_ev:.4f} eV, {done.n_steps} steps, {time.process_time() - begun:.0f} cpu s"
+            f"{candidate.name}: {done.energy_ev:.4f} eV, {done.n_steps} steps, {time.process_time() - begun:.0f} cpu s",
+            flush=True,
         )
+        for note in done.candidate.notes:
+            print(f"  {note}", flush=True)
     return Relaxation.model_validate_json(path.read_text(encoding="utf-8"))
 
 
