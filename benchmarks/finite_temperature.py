@@ -3,8 +3,8 @@
 Usage: python benchmarks/finite_temperature.py FOLDER {berlinite,argyrodite} [--snapshots 8] [--steps 600]
            [--temperature 300] [--part dynamics|molecular|harmonic|all]
 
-SevenNet (7net-0) moves the primitive cell, the cluster engine computes one atom per snapshot. Trajectory and tensors are
-kept in FOLDER; a run that was stopped goes on.
+SevenNet (7net-0) moves the primitive cell, the cluster engine computes one atom per snapshot. Trajectory and tensors
+are kept in FOLDER; a run that was stopped goes on.
 """
 
 from __future__ import annotations
@@ -89,6 +89,7 @@ def harmonic(
     nucleus: str,
     settings: AverageSettings,
     folder: Path,
+    *,
     calculator: object,
     protocol: ClusterProtocol,
 ) -> AveragedSite:
@@ -142,8 +143,8 @@ def tell(site: AveragedSite) -> None:
     if nucleus.quadrupole_barn:
         rest = quadrupole(site.static.efg_au[0], nucleus)
         say(
-            f"  |CQ| {abs(rest.cq_mhz):.2f} -> {average.cq_mhz:.2f} +- {average.cq_error_mhz:.2f} MHz, single snapshots "
-            f"{average.cq_rigid_mhz:.2f}, noise {average.cq_noise_mhz:.2f}; "
+            f"  |CQ| {abs(rest.cq_mhz):.2f} -> {average.cq_mhz:.2f} +- {average.cq_error_mhz:.2f} MHz, single "
+            f"snapshots {average.cq_rigid_mhz:.2f}, noise {average.cq_noise_mhz:.2f}; "
             f"eta {rest.eta:.2f} -> {average.eta:.2f} +- {average.eta_error:.2f}"
         )
     say(f"  cpu: dynamics {site.dynamics_cpu_seconds:.0f} s, tensors {site.tensors_cpu_seconds:.0f} s")
@@ -205,7 +206,9 @@ def main() -> None:
             )
             tell(sites[-1])
         if options.part in ("harmonic", "all") and options.material == "berlinite":
-            sites.append(harmonic(structure, orbit, nucleus, settings, folder, calculator, protocol))
+            sites.append(
+                harmonic(structure, orbit, nucleus, settings, folder, calculator=calculator, protocol=protocol)
+            )
             tell(sites[-1])
     for site in sites:
         word = site.source.split()[0]

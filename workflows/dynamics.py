@@ -295,7 +295,8 @@ def _collect(folder: Path, settings: DynamicsSettings, n_chunks: int) -> Traject
     ]
     if not kept:
         raise DynamicsError(
-            f"no frame is left after {settings.equilibration_steps} steps of equilibration; raise steps above save_every"
+            f"no frame is left after {settings.equilibration_steps} steps of equilibration; "
+            "take more steps than save_every"
         )
     return Trajectory(
         positions_ang=np.array([frame.get_positions() for frame in kept]),

@@ -308,8 +308,8 @@ def harmonic_snapshots(
     supercell = phonons.supercell
     if list(supercell.symbols) != list(structure.elements):
         raise MotionError(
-            f"the phonons' supercell has {len(supercell)} atoms in an order of its own, the structure {len(structure)}; "
-            "compute them in the structure's own cell (supercell 1 1 1)"
+            f"the phonons' supercell has {len(supercell)} atoms in an order of its own, the structure has "
+            f"{len(structure)}; compute them in the structure's own cell (supercell 1 1 1)"
         )
     lowest = float(np.min(phonons.run_qpoints([[0.0, 0.0, 0.0]]).frequencies))
     if lowest < -0.15:

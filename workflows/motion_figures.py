@@ -25,7 +25,7 @@ SNAPSHOT, AVERAGE, REST = "#7f9fc0", "#123f6d", "#c2410c"
 
 
 def draw_average(site: AveragedSite, path: Path | str, *, title: str = "") -> Path:
-    """Write a PNG: isotropic shielding and, of a quadrupolar nucleus, \\|CQ\\| against the number of snapshots.
+    """Write a PNG: isotropic shielding and, of a quadrupolar nucleus, CQ against the number of snapshots.
 
     Raises
     ------
