@@ -1,7 +1,7 @@
 """Tensors of moving atoms against those of resting ones: 27Al and 31P of berlinite, 35Cl of the argyrodite Li6PS5Cl.
 
 Usage: python benchmarks/finite_temperature.py FOLDER {berlinite,argyrodite} [--snapshots 8] [--steps 600]
-           [--temperature 300] [--part dynamics|molecular|harmonic|all]
+           [--temperature 300] [--elements P] [--part dynamics|molecular|harmonic|all]
 
 SevenNet (7net-0) moves the primitive cell, the cluster engine computes one atom per snapshot. Trajectory and tensors
 are kept in FOLDER; a run that was stopped goes on.
@@ -103,21 +103,16 @@ def harmonic(
         model=MODEL,
     )
     forces_cpu = time.process_time() - begun
-    temperature = settings.dynamics.temperature_k
-    snapshots = harmonic_snapshots(
-        structure, phonons, orbit, temperature_k=temperature, n_snapshots=settings.n_snapshots, seed=1
-    )
-    static, tensors, failed = snapshot_tensors(structure, orbit, snapshots, folder, protocol, report=say)
-    return combine(
-        nucleus,
+    drawn = harmonic_snapshots(
+        structure,
+        phonons,
         orbit,
-        static,
-        tensors,
-        failed,
-        temperature_k=temperature,
-        source="harmonic vibrations",
-        motion={"dynamics_cpu_seconds": forces_cpu},
-    )
+        temperature_k=settings.dynamics.temperature_k,
+        n_snapshots=settings.n_snapshots,
+        seed=1,
+    ).model_copy(update={"cpu_seconds": forces_cpu})
+    static, tensors, failed = snapshot_tensors(structure, orbit, drawn.snapshots, folder, protocol, report=say)
+    return combine(nucleus, orbit, drawn, static=static, tensors=tensors, failed=failed)
 
 
 def say(line: str) -> None:
@@ -147,7 +142,7 @@ def tell(site: AveragedSite) -> None:
             f"snapshots {average.cq_rigid_mhz:.2f}, noise {average.cq_noise_mhz:.2f}; "
             f"eta {rest.eta:.2f} -> {average.eta:.2f} +- {average.eta_error:.2f}"
         )
-    say(f"  cpu: dynamics {site.dynamics_cpu_seconds:.0f} s, tensors {site.tensors_cpu_seconds:.0f} s")
+    say(f"  cpu: dynamics {site.motion_cpu_seconds:.0f} s, tensors {site.tensors_cpu_seconds:.0f} s")
     say(f"  hops {site.hops}; failed {site.failed}; flags {site.flags}")
 
 
@@ -159,6 +154,7 @@ def main() -> None:
     parser.add_argument("--snapshots", type=int, default=8)
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--temperature", type=float, default=300.0)
+    parser.add_argument("--elements", nargs="*", help="only these, for example P")
     parser.add_argument("--part", default="all", choices=("dynamics", "molecular", "harmonic", "all"))
     options = parser.parse_args()
     folder = options.folder / f"{options.material}-{options.temperature:g}"
@@ -169,10 +165,11 @@ def main() -> None:
         dynamics=DynamicsSettings(
             temperature_k=options.temperature,
             timestep_fs=2.0,
-            equilibration_steps=150,
+            friction_per_fs=0.02,
+            equilibration_steps=75,
             steps=options.steps,
-            save_every=5,
-            chunk_steps=25,
+            save_every=3,
+            chunk_steps=15,
         ),
     )
     if options.material == "berlinite":
@@ -184,36 +181,37 @@ def main() -> None:
         # two shells of cations around chloride are a hundred atoms and more; one shell holds lithium and its anions
         protocol = load_protocol("fast", shells=1)
         wanted = {"Cl": "35Cl"}
+    if options.elements:
+        wanted = {element: nucleus for element, nucleus in wanted.items() if element in options.elements}
     if options.part == "dynamics":
         run_dynamics(structure, settings.dynamics, folder / "dynamics", calculator, model=MODEL, report=say)
         return
-    sites = []
     for orbit in distinct_sites(structure, elements=wanted):
         nucleus = wanted[orbit.element]
         if options.part in ("molecular", "all"):
-            sites.append(
-                average_site(
-                    structure,
-                    orbit,
-                    nucleus,
-                    settings,
-                    folder,
-                    calculator=calculator,
-                    protocol=protocol,
-                    model=MODEL,
-                    report=say,
-                )
+            site = average_site(
+                structure,
+                orbit,
+                nucleus,
+                settings,
+                folder,
+                calculator=calculator,
+                protocol=protocol,
+                model=MODEL,
+                report=say,
             )
-            tell(sites[-1])
+            finish(site, folder, options.material)
         if options.part in ("harmonic", "all") and options.material == "berlinite":
-            sites.append(
-                harmonic(structure, orbit, nucleus, settings, folder, calculator=calculator, protocol=protocol)
-            )
-            tell(sites[-1])
-    for site in sites:
-        word = site.source.split()[0]
-        write_atomically(folder / f"{site.isotope}-{word}.json", site.model_dump_json())
-        draw_average(site, folder / f"{site.isotope}-{word}.png", title=f"{options.material}, {site.isotope}")
+            site = harmonic(structure, orbit, nucleus, settings, folder, calculator=calculator, protocol=protocol)
+            finish(site, folder, options.material)
+
+
+def finish(site: AveragedSite, folder: Path, material: str) -> None:
+    """Print, keep and draw a site."""
+    tell(site)
+    word = site.source.split()[0]
+    write_atomically(folder / f"{site.isotope}-{word}.json", site.model_dump_json())
+    draw_average(site, folder / f"{site.isotope}-{word}.png", title=f"{material}, {site.isotope}")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 from pydantic import Field, ValidationError
@@ -80,12 +80,26 @@ class AverageSettings(Frozen):
     hop_ang: float = Field(default=1.5, gt=0)
 
 
-class Snapshot(NamedTuple):
+class Snapshot(Frozen):
     """A geometry of which one atom's tensors count: a name, the structure, and the atom's place in the orbit."""
 
     name: str
     structure: AtomicStructure
     member: int
+
+
+class Drawn(Frozen):
+    """Snapshots of a motion, and what is known of it; see ``AveragedSite`` for the attributes they share."""
+
+    snapshots: tuple[Snapshot, ...]
+    source: Literal["molecular dynamics", "harmonic vibrations"]
+    temperature_k: float
+    mean_temperature_k: float
+    inefficiency: float = Field(default=1.0, ge=1)
+    decorrelation_fs: float = 0.0
+    simulated_fs: float = 0.0
+    hops: dict[str, tuple[int, int]] = Field(default_factory=dict)
+    cpu_seconds: float = 0.0
 
 
 class AveragedSite(Frozen):
@@ -113,7 +127,7 @@ class AveragedSite(Frozen):
         Atoms that hopped and atoms, by element.
     flags
         Why static tensors are not to be trusted here; empty where they are.
-    dynamics_cpu_seconds, tensors_cpu_seconds
+    motion_cpu_seconds, tensors_cpu_seconds
         Processor time of the motion (or of the forces), and of the tensors.
     """
 
@@ -132,7 +146,7 @@ class AveragedSite(Frozen):
     mean_temperature_k: float
     hops: dict[str, tuple[int, int]] = Field(default_factory=dict)
     flags: tuple[str, ...] = ()
-    dynamics_cpu_seconds: float = 0.0
+    motion_cpu_seconds: float = 0.0
     tensors_cpu_seconds: float = 0.0
 
     @property
@@ -152,7 +166,7 @@ class AveragedSite(Frozen):
                     "sigma_iso_error_ppm": self.average.sigma_iso_error_ppm,
                     "cq_error_mhz": self.average.cq_error_mhz,
                 },
-                "cpu_seconds": self.dynamics_cpu_seconds + self.tensors_cpu_seconds,
+                "cpu_seconds": self.motion_cpu_seconds + self.tensors_cpu_seconds,
             }
         )
 
@@ -255,18 +269,30 @@ def average_site(
         If there is no honest average.
     """
     place = Path(folder)
-    trajectory = run_dynamics(structure, settings.dynamics, place / "dynamics", calculator, model=model, report=report)
+    drawn = draw_snapshots(
+        structure, orbit, settings, place / "dynamics", calculator=calculator, model=model, report=report
+    )
+    static, tensors, failed = snapshot_tensors(structure, orbit, drawn.snapshots, place, protocol, report=report)
+    return combine(isotope, orbit, drawn, static=static, tensors=tensors, failed=failed)
+
+
+def draw_snapshots(
+    structure: AtomicStructure,
+    orbit: SiteOrbit,
+    settings: AverageSettings,
+    folder: Path | str,
+    *,
+    calculator: Calculator,
+    model: str = "",
+    report: Report | None = None,
+) -> Drawn:
+    """Run, or go on with, the dynamics and draw snapshots from it; arguments and errors as of ``average_site``.
+
+    ``folder`` is that of the trajectory.
+    """
+    trajectory = run_dynamics(structure, settings.dynamics, folder, calculator, model=model, report=report)
     assert trajectory is not None
     choice = choose_frames(trajectory, structure, orbit.atom_indices[0], settings.n_snapshots)
-    snapshots = [
-        Snapshot(
-            name=f"step-{trajectory.steps[frame]:07d}",
-            structure=structure.moved_to(trajectory.positions_ang[frame]),
-            member=k % len(orbit.atom_indices),
-        )
-        for k, frame in enumerate(choice.frames)
-    ]
-    static, tensors, failed = snapshot_tensors(structure, orbit, snapshots, place, protocol, report=report)
     moved = hopped(
         trajectory.positions_ang[choice.first :],
         structure.to_ase().get_masses(),
@@ -274,28 +300,29 @@ def average_site(
         hop_ang=settings.hop_ang,
     )
     hops = Counter(structure.elements[k] for k in moved)
-    return combine(
-        isotope,
-        orbit,
-        static,
-        tensors,
-        failed,
-        temperature_k=settings.dynamics.temperature_k,
+    return Drawn(
+        snapshots=tuple(
+            Snapshot(
+                name=f"step-{trajectory.steps[frame]:07d}",
+                structure=structure.moved_to(trajectory.positions_ang[frame]),
+                member=k % len(orbit.atom_indices),
+            )
+            for k, frame in enumerate(choice.frames)
+        ),
         source="molecular dynamics",
+        temperature_k=settings.dynamics.temperature_k,
+        mean_temperature_k=float(trajectory.temperatures_k[choice.first :].mean()),
         inefficiency=choice.inefficiency,
+        decorrelation_fs=choice.decorrelation * trajectory.frame_fs,
+        simulated_fs=(len(trajectory.steps) - choice.first) * trajectory.frame_fs,
         hops={e: (hops[e], n) for e, n in sorted(Counter(structure.elements).items())},
-        motion={
-            "decorrelation_fs": choice.decorrelation * trajectory.frame_fs,
-            "simulated_fs": (len(trajectory.steps) - choice.first) * trajectory.frame_fs,
-            "mean_temperature_k": float(trajectory.temperatures_k[choice.first :].mean()),
-            "dynamics_cpu_seconds": trajectory.cpu_seconds,
-        },
+        cpu_seconds=trajectory.cpu_seconds,
     )
 
 
 def harmonic_snapshots(
     structure: AtomicStructure, phonons: Phonopy, orbit: SiteOrbit, *, temperature_k: float, n_snapshots: int, seed: int
-) -> list[Snapshot]:
+) -> Drawn:
     """Independent geometries of the quantum harmonic crystal at a temperature, zero-point motion included.
 
     The phonons must be those of the structure's own cell (supercell 1 x 1 x 1), or the structure their supercell.
@@ -317,7 +344,7 @@ def harmonic_snapshots(
     phonons.generate_displacements(number_of_snapshots=n_snapshots, temperature=temperature_k, random_seed=seed)
     cells = phonons.supercells_with_displacements or []
     rest = np.array(supercell.positions)
-    return [
+    snapshots = tuple(
         Snapshot(
             name=f"harmonic-{k:04d}",
             structure=structure.moved_to(structure.cart_coords + np.array(cell.positions) - rest),
@@ -325,7 +352,20 @@ def harmonic_snapshots(
         )
         for k, cell in enumerate(cells)
         if cell is not None
-    ]
+    )
+    return Drawn(
+        snapshots=snapshots,
+        source="harmonic vibrations",
+        temperature_k=temperature_k,
+        mean_temperature_k=temperature_k,
+    )
+
+
+def one_atom(orbit: SiteOrbit, member: int) -> SiteOrbit:
+    """The orbit's atom by itself: in a snapshot no atom has equivalents."""
+    return SiteOrbit(
+        element=orbit.element, atom_indices=(orbit.atom_indices[member],), rotations=(as_tensor3(np.eye(3)),)
+    )
 
 
 def snapshot_tensors(
@@ -346,11 +386,9 @@ def snapshot_tensors(
     static = kept_tensors(structure, orbit, folder / _file_name("static", orbit, 0, protocol), protocol)
     found, failed = [], []
     for number, snapshot in enumerate(snapshots, start=1):
-        atom = orbit.atom_indices[snapshot.member]
-        one = SiteOrbit(element=orbit.element, atom_indices=(atom,), rotations=(as_tensor3(np.eye(3)),))
         path = folder / _file_name(snapshot.name, orbit, snapshot.member, protocol)
         try:
-            found.append((snapshot, kept_tensors(snapshot.structure, one, path, protocol)))
+            found.append((snapshot, kept_tensors(snapshot.structure, one_atom(orbit, snapshot.member), path, protocol)))
         except EngineError as error:
             failed.append(f"{snapshot.name}: {error}")
         if report is not None:
@@ -390,15 +428,11 @@ def kept_tensors(structure: AtomicStructure, orbit: SiteOrbit, path: Path, proto
 def combine(
     isotope: str,
     orbit: SiteOrbit,
+    drawn: Drawn,
+    *,
     static: SiteTensors,
     tensors: Sequence[tuple[Snapshot, SiteTensors]],
     failed: Sequence[str],
-    *,
-    temperature_k: float,
-    source: str,
-    inefficiency: float = 1.0,
-    hops: dict[str, tuple[int, int]] | None = None,
-    motion: dict[str, float] | None = None,
 ) -> AveragedSite:
     """Average snapshots in the frame of the orbit's first atom, with flags.
 
@@ -421,11 +455,11 @@ def combine(
 
     shielding = [turned_back(snapshot.member, one.shielding_ppm[0]) for snapshot, one in tensors]
     efg = [turned_back(snapshot.member, one.efg_au[0]) for snapshot, one in tensors]
-    average = average_tensors(shielding, efg, nucleus, inefficiency=inefficiency)
+    average = average_tensors(shielding, efg, nucleus, inefficiency=drawn.inefficiency)
     return AveragedSite(
         isotope=isotope,
-        temperature_k=temperature_k,
-        source=source,
+        temperature_k=drawn.temperature_k,
+        source=drawn.source,
         orbit=orbit,
         static=static,
         average=average,
@@ -433,8 +467,11 @@ def combine(
         snapshot_shielding_ppm=tuple(as_tensor3(tensor) for tensor in shielding),
         snapshot_efg_au=tuple(as_tensor3(tensor) for tensor in efg),
         failed=tuple(failed),
-        hops=hops or {},
-        flags=motion_flags(average, static.shielding_ppm[0], static.efg_au[0], nucleus, hops=hops),
+        decorrelation_fs=drawn.decorrelation_fs,
+        simulated_fs=drawn.simulated_fs,
+        mean_temperature_k=drawn.mean_temperature_k,
+        hops=drawn.hops,
+        flags=motion_flags(average, static.shielding_ppm[0], static.efg_au[0], nucleus, hops=drawn.hops),
+        motion_cpu_seconds=drawn.cpu_seconds,
         tensors_cpu_seconds=static.cpu_seconds + sum(one.cpu_seconds for _, one in tensors),
-        **{"mean_temperature_k": temperature_k, **(motion or {})},
     )

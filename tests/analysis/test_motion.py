@@ -67,7 +67,9 @@ def test_a_rigid_site_keeps_its_tensors() -> None:
     assert found.sigma_iso_ppm == pytest.approx(310.0)
     assert found.span_ppm == pytest.approx(20.0)
     assert found.cq_mhz == pytest.approx(abs(quadrupole(AXIAL, ALUMINIUM).cq_mhz)) == pytest.approx(found.cq_rigid_mhz)
-    assert (found.sigma_iso_error_ppm, found.cq_error_mhz, found.cq_noise_mhz) == pytest.approx((0.0, 0.0, 0.0), abs=1e-9)
+    assert (found.sigma_iso_error_ppm, found.cq_error_mhz, found.cq_noise_mhz) == pytest.approx(
+        (0.0, 0.0, 0.0), abs=1e-9
+    )
     assert motion_flags(found, shielding[0], AXIAL, ALUMINIUM, hops={"Li": (0, 6)}) == ()
 
 
