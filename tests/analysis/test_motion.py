@@ -88,7 +88,7 @@ def test_fast_jumps_between_three_directions_average_the_gradient_out() -> None:
 @settings(max_examples=25, deadline=None)
 @given(st.floats(0.05, 0.6))
 def test_wobbling_in_a_cone_reduces_the_coupling_by_its_order_parameter(half_angle: float) -> None:
-    # on a cone of half angle b, P2(cos b) of the gradient is left (Lipari and Szabo, J. Am. Chem. Soc. 104, 4546 (1982))
+    # on a cone of half angle b, P2(cos b) of it is left (Lipari and Szabo, J. Am. Chem. Soc. 104, 4546 (1982))
     turns = np.linspace(0.0, 2 * np.pi, 24, endpoint=False)
     efg = []
     for turn in turns:

@@ -1,4 +1,4 @@
-"""Averages of a real crystal by the cluster engine with a small protocol: LiF, moved by pair forces."""
+"""Averages of a real crystal by the cluster engine with a small protocol: LiF whose ions move in springs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from ase.calculators.lj import LennardJones
+from ase.calculators.harmonic import SpringCalculator
 from PIL import Image
 from surfshift.analysis.motion import MotionError, TooFewSamplesError
 from surfshift.analysis.tensors import isotropic
@@ -55,7 +55,7 @@ SETTINGS = AverageSettings(
 
 
 def rock_salt() -> AtomicStructure:
-    """LiF in a cell whose pair forces vanish: every ion is at a centre of symmetry."""
+    """LiF, every ion at a cubic site."""
     edge = 4.027
     return AtomicStructure(
         lattice_ang=((edge, 0, 0), (0, edge, 0), (0, 0, edge)),
@@ -68,9 +68,9 @@ def rock_salt() -> AtomicStructure:
     )  # fmt: skip
 
 
-def forces() -> LennardJones:
-    """Repulsive at 2.01 A and held by the periodic cell: a stand-in for a potential, not for LiF."""
-    return LennardJones(sigma=1.9, epsilon=0.2, rc=3.5)
+def forces() -> SpringCalculator:
+    """Every ion in a well of its own."""
+    return SpringCalculator(np.array(rock_salt().cart_coords), 3.0)
 
 
 @pytest.fixture(scope="module")
@@ -196,7 +196,7 @@ def test_too_short_a_run_is_refused(tmp_path: Path) -> None:
     structure = rock_salt()
     orbit = distinct_sites(structure, elements=("Li",))[0]
     brief = SETTINGS.dynamics.model_copy(update={"steps": 10})
-    with pytest.raises(MotionError, match="snapshots are wanted; raise dynamics.steps"):
+    with pytest.raises(MotionError, match=r"snapshots are wanted; raise dynamics\.steps"):
         draw_snapshots(structure, orbit, SETTINGS.model_copy(update={"dynamics": brief}), tmp_path, calculator=forces())
     with pytest.raises(TooFewSamplesError):
         finite_temperature.average_tensors(np.zeros((3, 3, 3)), np.zeros((3, 3, 3)), LITHIUM, inefficiency=2.0)
