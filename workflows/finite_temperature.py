@@ -341,8 +341,10 @@ def harmonic_snapshots(
     lowest = float(np.min(phonons.run_qpoints([[0.0, 0.0, 0.0]]).frequencies))
     if lowest < -0.15:
         raise MotionError(f"the lowest mode is imaginary, {lowest:.2f} THz; follow it to a minimum first")
-    phonons.generate_displacements(number_of_snapshots=n_snapshots, temperature=temperature_k, random_seed=seed)
-    cells = phonons.supercells_with_displacements or []
+    drawn = phonons.copy()  # drawing displacements would take the dynamical matrix from the caller's object
+    drawn.force_constants = phonons.force_constants
+    drawn.generate_displacements(number_of_snapshots=n_snapshots, temperature=temperature_k, random_seed=seed)
+    cells = drawn.supercells_with_displacements or []
     rest = np.array(supercell.positions)
     snapshots = tuple(
         Snapshot(
@@ -419,7 +421,7 @@ def kept_tensors(structure: AtomicStructure, orbit: SiteOrbit, path: Path, proto
     try:
         tensors = SiteTensors.model_validate_json(path.read_text(encoding="utf-8"))
     except (OSError, ValidationError, UnicodeDecodeError) as error:
-        raise SnapshotFileError(f"cannot read {path}: {error}; delete it") from error
+        raise SnapshotFileError(f"cannot read {path}: {str(error).splitlines()[0]}; delete it") from error
     if (tensors.structure_id, tensors.method) != (structure.content_id, method_of(protocol)):
         raise SnapshotFileError(f"{path} holds tensors of another geometry or protocol; give an empty folder")
     return tensors
