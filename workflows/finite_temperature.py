@@ -341,7 +341,7 @@ def harmonic_snapshots(
     lowest = float(np.min(phonons.run_qpoints([[0.0, 0.0, 0.0]]).frequencies))
     if lowest < -0.15:
         raise MotionError(f"the lowest mode is imaginary, {lowest:.2f} THz; follow it to a minimum first")
-    drawn = phonons.copy()  # drawing displacements would take the dynamical matrix from the caller's object
+    drawn = phonons.replicate()  # drawing displacements would take the dynamical matrix from the caller's object
     drawn.force_constants = phonons.force_constants
     drawn.generate_displacements(number_of_snapshots=n_snapshots, temperature=temperature_k, random_seed=seed)
     cells = drawn.supercells_with_displacements or []
