@@ -68,6 +68,8 @@ def draw_average(site: AveragedSite, path: Path | str, *, title: str = "") -> Pa
 
 
 def _panel(axes: Axes, singles: Array, running: Array, final: tuple[float, float], rest: float) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     counts = np.arange(1, len(singles) + 1)
     mean, error = final
     axes.axhspan(mean - error, mean + error, color=AVERAGE, alpha=0.15, lw=0)
@@ -76,6 +78,6 @@ def _panel(axes: Axes, singles: Array, running: Array, final: tuple[float, float
     axes.plot(counts, running, "-", lw=1.8, color=AVERAGE, label="average so far, error at the end")
     axes.set_xlabel("snapshots")
     axes.set_xlim(0.5, len(singles) + 0.5)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
