@@ -55,9 +55,9 @@ class EnergyPrior(Frozen):
 
     @field_validator("energies_ev")
     @classmethod
-    def _finite(cls, energies: dict[str, float]) -> dict[str, float]:
-        if not energies or not all(math.isfinite(value) for value in energies.values()):
-            raise ValueError("energies_ev needs a finite energy for every candidate")
+    def _not_empty(cls, energies: dict[str, float]) -> dict[str, float]:
+        if not energies:
+            raise ValueError("energies_ev needs an energy for every candidate")
         return energies
 
 

@@ -231,7 +231,7 @@ def test_harmonic_snapshots_have_the_width_of_the_quantum_oscillator() -> None:
     phonons.force_constants = -constants
     with pytest.raises(MotionError, match="imaginary"):
         harmonic_snapshots(structure, phonons, orbit, temperature_k=300.0, n_snapshots=3, seed=2)
-    doubled = displaced(structure, PhononSettings(supercell=(2, 1, 1)))
+    doubled = displaced(structure, PhononSettings(supercell=(2, 2, 2)))
     with pytest.raises(MotionError, match="in the structure's own cell"):
         harmonic_snapshots(structure, doubled, orbit, temperature_k=300.0, n_snapshots=3, seed=2)
 

@@ -112,5 +112,7 @@ def test_bad_energies_are_refused_by_name():
         weighed(EnergyPrior(energies_ev={"lou": 0.0, "high": 0.0, "far": 0.0}, error_ev=0.1))
     with pytest.raises(ValidationError, match="error_ev"):
         EnergyPrior(energies_ev={"low": 0.0}, error_ev=0.0)
-    with pytest.raises(ValidationError, match="finite energy"):
+    with pytest.raises(ValidationError, match="finite number"):
         EnergyPrior(energies_ev={"low": float("nan")}, error_ev=0.1)
+    with pytest.raises(ValidationError, match="needs an energy for every candidate"):
+        EnergyPrior(energies_ev={}, error_ev=0.1)
