@@ -112,7 +112,8 @@ class TensorAverage(Frozen):
     span_ppm, span_error_ppm
         Width of the average shielding tensor.
     cq_mhz, cq_error_mhz, eta, eta_error
-        |CQ| and eta of the average field gradient; zero for a nucleus without quadrupole moment.
+        |CQ| and eta of the average field gradient; zero for a nucleus without quadrupole moment. The error is at least
+        the noise where |CQ| is not well above it.
     cq_rigid_mhz
         Mean of the |CQ| of each snapshot, what would be seen if each stayed as it is.
     cq_noise_mhz
@@ -186,6 +187,11 @@ def average_tensors(
     mean_efg = efg.mean(axis=0)
     component_errors = widen * efg.std(axis=0, ddof=1) / math.sqrt(n)
     noise = math.sqrt(2.0 / 3.0 * float((component_errors**2).sum()))  # |Vzz| is at most sqrt(2/3) of the norm
+    cq_noise = abs(BARN_AU_TO_MHZ * nucleus.quadrupole_barn) * noise
+    cq_error = error(efg, cq)
+    if cq(mean_efg) < 2.0 * cq_noise:
+        # near zero |CQ| is no smooth function, which the jackknife needs
+        cq_error = max(cq_error, cq_noise)
     mean_shielding = shielding.mean(axis=0)
     return TensorAverage(
         n_samples=n,
@@ -198,11 +204,11 @@ def average_tensors(
         span_ppm=herzfeld_berger(mean_shielding).span_ppm,
         span_error_ppm=error(shielding, lambda tensor: herzfeld_berger(tensor).span_ppm),
         cq_mhz=cq(mean_efg),
-        cq_error_mhz=error(efg, cq),
+        cq_error_mhz=cq_error,
         eta=quadrupole(mean_efg, nucleus).eta if has_quadrupole else 0.0,
         eta_error=error(efg, lambda tensor: quadrupole(tensor, nucleus).eta) if has_quadrupole else 0.0,
         cq_rigid_mhz=float(np.mean([cq(tensor) for tensor in efg])),
-        cq_noise_mhz=abs(BARN_AU_TO_MHZ * nucleus.quadrupole_barn) * noise,
+        cq_noise_mhz=cq_noise,
     )
 
 

@@ -80,6 +80,9 @@ def test_fast_jumps_between_three_directions_average_the_gradient_out() -> None:
     found = average_tensors(np.tile(np.eye(3), (12, 1, 1)), efg, ALUMINIUM)
     assert found.cq_mhz == pytest.approx(0.0, abs=1e-9)
     assert found.cq_rigid_mhz == pytest.approx(abs(quadrupole(AXIAL, ALUMINIUM).cq_mhz))
+    # all ways to leave one out give the same CQ; the error is that of the noise nevertheless
+    assert found.cq_error_mhz == pytest.approx(found.cq_noise_mhz)
+    assert found.cq_noise_mhz > 0.1
     flags = " ".join(motion_flags(found, np.eye(3), AXIAL, ALUMINIUM))
     assert "averages the field gradient" in flags
     assert "not above its noise" in flags
