@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from jobflow import Flow, Maker
 
 from .jobs import plan_sites, relax, relax_dft, site_tensors
-from .study import NmrSettings, RelaxSettings, element_of
+from .study import DftSettings, NmrSettings, RelaxSettings, element_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,17 +39,20 @@ class RelaxMaker(Maker):
 
 
 @dataclass
-class DftRelaxMaker(Maker):
-    """Relax a relaxed candidate further with CP2K or pw.x."""
+class DftMaker(Maker):
+    """One step by DFT after SevenNet: relax a candidate further with CP2K or pw.x, or compute it where it is.
 
-    name: str = "relax"
+    ``settings`` are those of the whole relaxation, ``step`` is the one of its ``dft`` steps that is meant.
+    """
+
+    step: DftSettings
+    name: str = ""
     settings: RelaxSettings = field(default_factory=RelaxSettings)
 
     def make(self, relaxation: Relaxation | OutputReference, candidate: Candidate) -> Job:
         """One job whose output is a ``Relaxation``; ``candidate`` gives the name."""
-        made: Job = relax_dft(relaxation, self.settings)
-        engine = self.settings.dft.engine if self.settings.dft else "dft"
-        made.name = f"{self.name} {engine} {candidate.name}"
+        made: Job = relax_dft(relaxation, self.settings, self.step)
+        made.name = f"{self.name or self.step.task} {self.step.engine} {candidate.name}"
         return made
 
 
@@ -80,9 +83,9 @@ class CandidateMaker(Maker):
     def make(self, candidate: Candidate) -> Flow:
         """A flow that grows by one job per site once the candidate is relaxed."""
         relaxing = [self.relax_maker.make(candidate)]
-        if self.relax_maker.settings.dft is not None:
-            chained = DftRelaxMaker(settings=self.relax_maker.settings)
-            relaxing.append(chained.make(relaxing[0].output, candidate))
+        settings = self.relax_maker.settings
+        for step in settings.dft:
+            relaxing.append(DftMaker(step=step, settings=settings).make(relaxing[-1].output, candidate))
         relaxed = relaxing[-1]
         planned = plan_sites(relaxed.output, self.site_maker.settings, self.site_maker.max_memory_mb)
         planned.name = f"plan sites {candidate.name}"
@@ -98,4 +101,8 @@ class StudyMaker(Maker):
 
     def make(self, candidates: Sequence[Candidate]) -> Flow:
         """One flow of independent candidates; a failed one does not stop the others."""
-        return Flow([self.candidate_maker.make(candidate) for candidate in candidates], name=self.name)
+        return Flow([*self.parts(candidates)], name=self.name)
+
+    def parts(self, candidates: Sequence[Candidate]) -> list[Flow]:
+        """One flow per candidate, which a queue finishes faster than one of them all."""
+        return [self.candidate_maker.make(candidate) for candidate in candidates]

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from ..analysis.vocabulary import Relaxation, SiteTensors
     from ..structures.symmetry import SiteOrbit
-    from .study import NmrSettings, RelaxSettings
+    from .study import DftSettings, NmrSettings, RelaxSettings
 
 
 @job
@@ -26,11 +26,11 @@ def relax(candidate: Candidate, settings: RelaxSettings) -> Relaxation:
 
 
 @job
-def relax_dft(relaxation: Relaxation, settings: RelaxSettings) -> Relaxation:
-    """Relax a relaxed candidate further, by DFT."""
+def relax_dft(relaxation: Relaxation, settings: RelaxSettings, step: DftSettings) -> Relaxation:
+    """One step by DFT of a relaxed candidate: relax it further, or compute it where it is."""
     from .dft_relaxation import relax_by_dft
 
-    return relax_by_dft(relaxation, settings, Path.cwd())
+    return relax_by_dft(relaxation, settings, step, Path.cwd())
 
 
 @job

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ...structures.vocabulary import AtomicStructure, Candidate
-    from ..study import NmrSettings, RelaxSettings, StudyFile
+    from ..study import DftSettings, NmrSettings, RelaxSettings, StudyFile
     from .workers import Step, WorkersFile
 
 SEVENNET_SECONDS_PER_ATOM = 0.03
@@ -71,24 +71,25 @@ def valence_electrons(structure: AtomicStructure) -> int:
     return sum(table.get(element, 8) for element in structure.elements)
 
 
-def dft_request(candidate: Candidate, engine: str, protocol: str, limits: Limits) -> tuple[float, Request]:
-    """Core hours of a DFT relaxation, and what it asks for: as many cores as bring it near ``WANTED_HOURS``."""
+def dft_request(candidate: Candidate, step: DftSettings, limits: Limits) -> tuple[float, Request]:
+    """Core hours of a step by DFT, and what it asks for: as many cores as bring it near ``WANTED_HOURS``."""
     from ..engines.dft.cp2k import mesh
     from ..engines.dft.protocols import cp2k_protocol, pw_protocol
     from ..engines.inputs.common import kpoint_grid
 
     structure = candidate.structure
     electrons = valence_electrons(structure)
-    if engine == "cp2k":
-        numbers = cp2k_protocol(protocol)
+    if step.engine == "cp2k":
+        numbers = cp2k_protocol(step.protocol, **step.numbers)
         n_points = math.prod(mesh(structure, numbers))
         factor = (numbers.cutoff_ry / 400) ** 1.0
     else:
-        plane_waves = pw_protocol(protocol)
+        plane_waves = pw_protocol(step.protocol, **step.numbers)
         n_points = math.prod(kpoint_grid(structure, plane_waves.kpoint_spacing_per_ang))
         factor = PW_OVER_CP2K * (plane_waves.cutoff_ry / 60) ** 1.5
     per_cycle = CP2K_SECONDS * factor * (electrons / CP2K_ELECTRONS) ** 2.0 * math.ceil(n_points / 2)
-    core_hours = max(0.02, DFT_STEPS * SCF_CYCLES * per_cycle / 3600)
+    n_steps = min(DFT_STEPS, step.max_steps) if step.task == "relax" else 1
+    core_hours = max(0.02, n_steps * SCF_CYCLES * per_cycle / 3600)
     most = limits.cores_per_node * limits.max_nodes
     cores = min(most, max(1, math.ceil(core_hours / WANTED_HOURS), len(structure) // 4))
     memory = 2 + 0.5 * cores + 0.01 * len(structure) * n_points
@@ -164,8 +165,8 @@ def _steps(
 ) -> list[tuple[Step, int, float, Request]]:
     hours, request = relax_request(candidate.structure)
     steps: list[tuple[Step, int, float, Request]] = [("relax", 1, hours, request)]
-    if relax.dft is not None:
-        hours, request = dft_request(candidate, relax.dft.engine, relax.dft.protocol, limits)
+    for dft in relax.dft:
+        hours, request = dft_request(candidate, dft, limits)
         steps.append(("dft", 1, hours, request))
     n_sites, hours, request = site_request(candidate, nmr, memory_mb)
     steps.append(("nmr", n_sites, hours, request))

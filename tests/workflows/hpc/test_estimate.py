@@ -12,7 +12,7 @@ from surfshift.workflows.hpc.estimate import dft_request, estimate_study, valenc
 from surfshift.workflows.hpc.place import place_candidate
 from surfshift.workflows.hpc.templates import write_workers
 from surfshift.workflows.hpc.workers import load_workers
-from surfshift.workflows.study import StudyFile
+from surfshift.workflows.study import DftSettings, StudyFile
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,8 +66,8 @@ def test_a_larger_cell_costs_more_and_gets_more_cores(berlinite: Candidate, tmp_
     big = berlinite.model_copy(
         update={"structure": type(berlinite.structure).from_pymatgen(large), "regions": (Region.BULK,) * 72}
     )
-    one, request = dft_request(big, "cp2k", "fast", limits)
-    other, smaller = dft_request(big, "pw", "fast", limits)
+    one, request = dft_request(big, DftSettings(engine="cp2k", protocol="fast"), limits)
+    other, smaller = dft_request(big, DftSettings(engine="pw", protocol="fast"), limits)
     # 72 atoms: 9.2 core seconds per cycle and k-point, 14 cycles, 40 steps; 3 x 3 points, half of them by time reversal
     assert one == pytest.approx(9.2 * 14 * 40 / 3600 * 5, rel=0.02)
     assert other > 0.5 * one  # its mesh of 2 x 2 has fewer points
@@ -94,7 +94,7 @@ def test_a_study_without_dft_keeps_its_hash() -> None:
     """Run folders of earlier versions still fit: the new keys count only when they are used."""
     plain = StudyFile.model_validate({"study": "s", "crystal": "AlPO4_berlinite", "nmr": {"isotopes": ["31P"]}})
     dumped = plain.model_dump(mode="json", include={"relax"})["relax"]
-    assert dumped["dft"] is None
+    assert dumped["dft"] == []
     on_cluster = plain.model_copy(update={"run": plain.run.model_copy(update={"parallel_jobs": 5})})
     assert plain.job_hash == on_cluster.job_hash
     chained = plain.model_copy(update={"relax": study().relax})
