@@ -147,9 +147,9 @@ def _ordered(study: StudyFile, settings: OrderingSettings) -> tuple[Bulk, ...]:
         raise StudyContentError(f"{name} has no partial occupancies; take 'ordering' out of candidates")
     evaluate = None
     if settings.rank == "sevennet":
-        from .ordering import sevennet_energy
+        from .energies import relaxed_energy
 
-        evaluate = sevennet_energy(model=study.relax.model)
+        evaluate = relaxed_energy(model=study.relax.model)
     ensemble = order_structure(
         disordered,
         # by SevenNet the best of twice as many by Ewald energy
