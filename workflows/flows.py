@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from jobflow import Flow, Maker
 
-from .jobs import plan_sites, relax, relax_dft, site_tensors
+from .jobs import periodic_tensors, plan_sites, relax, relax_dft, site_tensors
 from .study import DftSettings, NmrSettings, RelaxSettings, element_of
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ..analysis.vocabulary import Relaxation
     from ..structures.symmetry import SiteOrbit
     from ..structures.vocabulary import Candidate
+    from .engines.periodic import PeriodicSettings
 
 
 def _default_nmr() -> NmrSettings:
@@ -69,6 +70,43 @@ class SiteMaker(Maker):
         made: Job = site_tensors(candidate.structure, orbit, self.settings.protocol, self.max_memory_mb)
         isotope = next(i for i in self.settings.isotopes if element_of(i) == orbit.element)
         made.name = f"{self.name} {isotope} {candidate.name} {orbit.element}{orbit.atom_indices[0]}"
+        return made
+
+
+@dataclass
+class PeriodicNmrMaker(Maker):
+    """Tensors of a relaxed candidate by VASP, CASTEP or Quantum ESPRESSO with GIPAW, all sites in one job.
+
+    Nothing is submitted before the inputs can be written: with ``checks_potentials`` the files that the engine needs
+    for each element must be on this machine too.
+    """
+
+    settings: PeriodicSettings
+    name: str = "nmr"
+    checks_potentials: bool = False
+
+    def make(
+        self,
+        relaxation: Relaxation | OutputReference,
+        candidate: Candidate,
+        elements: Sequence[str] | None = None,
+    ) -> Job:
+        """One job whose output is a list of ``SiteTensors``; ``candidate`` gives elements and name.
+
+        Raises
+        ------
+        UnknownProtocolError, InputError, MissingPotentialError
+            If this candidate cannot be computed with these settings.
+        """
+        from .engines.periodic import inputs_of
+        from .potentials import require_potentials
+
+        if self.checks_potentials:
+            require_potentials(self.settings.engine, candidate.structure.elements)
+        if self.checks_potentials or self.settings.engine != "qe":
+            inputs_of(candidate, self.settings)
+        made: Job = periodic_tensors(relaxation, self.settings, list(elements) if elements else None)
+        made.name = f"{self.name} {self.settings.engine} {candidate.name}"
         return made
 
 

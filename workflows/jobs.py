@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from ..analysis.vocabulary import Relaxation, SiteTensors
     from ..structures.symmetry import SiteOrbit
+    from .engines.periodic import PeriodicSettings
     from .study import DftSettings, NmrSettings, RelaxSettings
 
 
@@ -47,6 +48,17 @@ def site_tensors(structure: AtomicStructure, orbit: SiteOrbit, protocol: str, ma
     tensors = compute_site(structure, orbit, numbers, max_memory_mb=max_memory_mb)
     tensor_cache.keep(structure, orbit, tensors)
     return tensors
+
+
+@job
+def periodic_tensors(
+    relaxation: Relaxation, settings: PeriodicSettings, elements: list[str] | None = None
+) -> list[SiteTensors]:
+    """Compute the tensors of all distinct sites of a relaxed candidate by VASP, CASTEP or Quantum ESPRESSO."""
+    from .engines.periodic import compute_periodic
+
+    found = compute_periodic(relaxation.candidate, settings, Path.cwd() / settings.engine, elements=elements)
+    return list(found)
 
 
 @job
