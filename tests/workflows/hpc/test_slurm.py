@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from conftest import Login, Slurm
 
 
-def workers_file(tmp_path: Path, setup: Path, login: Any) -> WorkersFile:
+def workers_file(tmp_path: Path, setup: Path, login: Any, *, pilot_hours: str = "0.1") -> WorkersFile:
     """Two workers on one Slurm: `near` on its own machine, `far` through SSH, each with a pilot."""
     shared = {
         "python": sys.executable,
@@ -50,7 +50,7 @@ def workers_file(tmp_path: Path, setup: Path, login: Any) -> WorkersFile:
         "cores_per_node": "4",
         "memory_gb_per_node": "4",
         "pilot_jobs": "1",
-        "pilot_hours": "0.1",
+        "pilot_hours": pilot_hours,
         "max_hours": "0.2",
         "launch": "",  # Debian's Open MPI does not start under this srun
     }
@@ -227,7 +227,7 @@ def test_alpo4_goes_through_four_engines_on_three_workers(tmp_path: Path, login:
     for program in ("cp2k.psmp", "pw.x"):
         if shutil.which(program) is None:
             pytest.skip(f"{program} is not installed")
-    workers = workers_file(tmp_path, setup_file, login)
+    workers = workers_file(tmp_path, setup_file, login, pilot_hours="1.5")
     steps = {"plan": "local", "relax": "near-pilot", "dft": "far", "nmr": "near"}
     placed = {step: StepSettings(worker=worker, memory_gb=3.0, hours=1.0, cores=1) for step, worker in steps.items()}
     limits = workers.placement.limits.model_copy(update={"max_hours": 2.0})

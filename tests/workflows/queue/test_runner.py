@@ -49,7 +49,13 @@ def wait_for(folder: Path, words: set[str]) -> None:
 def test_jobs_run_grow_fail_and_recover_from_kills(tmp_path: Path, run_path: Path, tiny_jobs: ModuleType) -> None:
     flow = Flow([tiny_jobs.fan_out(str(tmp_path), 2), tiny_jobs.refuse(), tiny_jobs.die_twice(str(tmp_path))])
     seen: list[Snapshot] = []
-    last = run_jobs(submitted(run_path, flow), parallel_jobs=2, on_change=seen.append)
+    run = submitted(run_path, flow)
+
+    def compare(now: Snapshot) -> None:
+        assert now == snapshot(run.controller())  # what is followed is what a full look finds
+        seen.append(now)
+
+    last = run_jobs(run, parallel_jobs=2, on_change=compare)
     assert {job.name: job.status for job in last.jobs} == {
         "fan_out": JobStatus.DONE,
         "leaf (x)-t0+0 '\"$HOME": JobStatus.DONE,
