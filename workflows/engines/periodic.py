@@ -11,7 +11,6 @@ import gzip
 import os
 import shlex
 import shutil
-import subprocess
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from pydantic import Field
@@ -20,7 +19,8 @@ from ...analysis.tensor_files import read_tensors, site_tensors
 from ...structures.vocabulary import Frozen
 from ..files import write_atomically
 from ..potentials import find_potcar, potcar_folder, require_potentials, upf_folder
-from .dft.errors import LicenceMissingError, OutputDiskFullError, ProgramFailedError, ProgramMissingError
+from .dft.errors import ProgramMissingError
+from .dft.launch import run_command
 from .inputs import castep_inputs, castep_protocol, qe_inputs, qe_protocol, vasp_inputs, vasp_protocol
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def compute_periodic(
     ------
     MissingPotentialError, ProgramMissingError
         Before anything runs.
-    ProgramFailedError, LicenceMissingError, OutputDiskFullError
+    ProgramFailedError, OutOfMemoryError, LicenceMissingError, OutputDiskFullError
         If a program ends with an error.
     TensorFileError
         If an output is truncated, unconverged or of other atoms.
@@ -118,7 +118,7 @@ def compute_periodic(
         write_potcar(folder, inputs.files["POTCAR.spec"].split())
     for run, words in zip(RUNS[settings.engine], lines, strict=True):
         if not (folder / f"{run.output}.done").exists():
-            _start(run, words, folder)
+            run_command([*words, *run.arguments], folder, folder / run.output, name=words[0])
             (folder / f"{run.output}.done").touch()
     return site_tensors(read_tensors(folder), candidate.structure, elements=elements, protocol=settings.protocol)
 
@@ -158,32 +158,3 @@ def launch_words(run: Run) -> list[str]:
             f"pre_run, or name how it is started in {run.variable}"
         )
     return words
-
-
-def _start(run: Run, words: list[str], folder: Path) -> None:
-    environment = dict(os.environ)
-    environment.setdefault("OMP_NUM_THREADS", "1")
-    if os.geteuid() == 0:
-        # Open MPI refuses to start for root, who is the only user of a container.
-        environment |= {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
-    output = folder / run.output
-    with output.open("wb") as file:
-        done = subprocess.run(
-            [*words, *run.arguments],
-            cwd=folder,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=file,
-            check=False,
-        )
-    if done.returncode == 0:
-        return
-    text = output.read_text(encoding="utf-8", errors="replace")
-    tail = "\n".join([line for line in text.splitlines() if line.strip()][-12:])
-    message = f"{words[0]} ended with code {done.returncode}:\n{tail}"
-    if "No space left on device" in text or "Disk quota exceeded" in text:
-        raise OutputDiskFullError(message)
-    if any(sign in text.lower() for sign in ("license server", "licence", "no license")):
-        raise LicenceMissingError(message)
-    raise ProgramFailedError(message)
