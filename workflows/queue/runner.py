@@ -18,6 +18,8 @@ from jobflow_remote.config.base import LogLevel
 from jobflow_remote.jobs.runner import Runner
 from jobflow_remote.jobs.state import JobState
 
+from ...structures.errors import nearest
+from ..hpc.errors import UnknownWorkerError
 from .errors import ClusterSilentError, DiskFullError, InterruptedRunError
 from .folder import PROJECT_NAME, RunFolder
 from .processes import LocalProcesses, processes_in, stop_processes, threads_per_job
@@ -113,6 +115,25 @@ class StudyRunner(Runner):
                 if (key := self._next_ready(worker)) is None:
                     break
                 self.job_controller.checkout_job(key)
+        if not any(self._ready.values()):
+            self._refuse_unknown_workers()
+
+    def _refuse_unknown_workers(self) -> None:
+        """Stop if jobs wait for a worker that there is not, as after a change of the workers' file.
+
+        Raises
+        ------
+        UnknownWorkerError
+            With the jobs' workers and those that there are.
+        """
+        query = {"state": JobState.READY.value, "worker": {"$nin": list(self.workers)}}
+        named = {document["worker"] for document in self.job_controller.jobs.find(query, projection=["worker"])}
+        if named:
+            first = min(named)
+            raise UnknownWorkerError(
+                f"jobs of this run wait for the worker {first!r}, which there is not; {nearest(first, self.workers)}. "
+                "Give it back its name in the workers' file, then go on with 'surfshift resume'"
+            )
 
     def _next_ready(self, worker: str) -> dict[str, Any] | None:
         """Key of the next job that is ready for a worker; those that become ready meanwhile come after it."""

@@ -264,6 +264,11 @@ def test_alpo4_goes_through_four_engines_on_three_workers(tmp_path: Path, login:
     last = run_jobs(run, parallel_jobs=1, workers=workers, on_failure=reactions.append)
     print([(job.name, round(job.seconds or 0)) for job in last.jobs], spending(last, workers.placement.limits))
     assert last.count(JobStatus.DONE) == len(last.jobs) == 5, (last, reactions)
+    check_four_engines(run, bulk)
+
+
+def check_four_engines(run: RunFolder, bulk: Candidate) -> None:
+    """What a run of AlPO4 through SevenNet, CP2K, pw.x and the cluster engine must have left in its folder."""
     found = {}
     for document in run.controller().jobs.find({}):
         output = run.controller().jobstore.get_output(document["uuid"])
@@ -281,20 +286,24 @@ def test_alpo4_goes_through_four_engines_on_three_workers(tmp_path: Path, login:
     assert sum(bonds) == pytest.approx(7.5 * 3**0.5 / 4, abs=0.01)  # they stay straight
     assert bonds[0] == pytest.approx(1.52, abs=0.04)
     assert cp2k.candidate.structure == pw.candidate.structure == sevennet.candidate.structure
-    for relaxed in (cp2k, pw):
-        # the Gamma point alone, a minimal basis and a low cutoff: a few eV/A, in a structure at SevenNet's minimum
-        assert 0.0 < relaxed.max_force_ev_per_ang < 5.0
-        assert not relaxed.is_converged
-        assert relaxed.candidate.notes[-1].startswith(f"not relaxed by {relaxed.model.split()[0]}")
-    # 32 valence electrons with the same potentials: total energies agree to the error of the bases
-    assert cp2k.energy_ev == pytest.approx(pw.energy_ev, rel=0.02)
-    assert {relaxed.start_id for relaxed in (sevennet, cp2k, pw)} == {bulk.id}
+    # at SevenNet's minimum, at the Gamma point: plane waves feel little force, a minimal basis of Gaussians much
+    assert 0.0 < pw.max_force_ev_per_ang < 1.0
+    assert pw.max_force_ev_per_ang < cp2k.max_force_ev_per_ang < 8.0
+    for step in (cp2k, pw):
+        assert (step.n_steps, step.is_converged) == (0, False)
+        note = f"not relaxed by {step.model}: its largest force is {step.max_force_ev_per_ang:.3f} eV/A"
+        assert step.candidate.notes[-1] == note
+    # 32 valence electrons in the same potentials: total energies agree to the error of the two bases
+    assert cp2k.energy_ev == pytest.approx(pw.energy_ev, rel=0.03)
+    assert {step.start_id for step in (sevennet, cp2k, pw)} == {bulk.id}
     relaxations, (phosphorus,) = outputs(run)
-    assert [relaxed.model.split()[0] for relaxed in relaxations] == ["pw"]
+    assert [step.model.split()[0] for step in relaxations] == ["pw"]
     print(bonds, [(step.model, step.energy_ev, step.max_force_ev_per_ang) for step in (sevennet, cp2k, pw)])
     print(phosphorus.sigma_iso_ppm, phosphorus.shielding_ppm[0])
     assert 250.0 < phosphorus.sigma_iso_ppm < 400.0
-    np.testing.assert_allclose(phosphorus.shielding_ppm, phosphorus.sigma_iso_ppm * np.eye(3), atol=1.0)
+    # phosphorus has a cubic site: no anisotropy
+    isotropic = phosphorus.sigma_iso_ppm * np.eye(3)
+    np.testing.assert_allclose(phosphorus.shielding_ppm[0], isotropic, atol=1.0)
 
 
 def bond_lengths(structure: AtomicStructure) -> tuple[float, float]:
