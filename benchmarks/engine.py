@@ -171,10 +171,14 @@ def gipaw() -> None:
         print(f"{name}: {difference:.2f} ppm, GIPAW {expected} ppm, off by {difference - expected:+.2f} ppm")
 
 
+BASES = (("pcSseg-1", (50, 302)), ("pcSseg-2", (60, 302)), ("pcSseg-3", (75, 434)), ("aug-pcSseg-2", (60, 302)))
+"""Of target and first shell, with the grid that goes with it."""
+
+
 def basis() -> None:
     """Shielding of 31P in two crystals up to the limit of the basis: with their difference."""
     print("| target basis | berlinite (ppm) | beta-Li3PO4 (ppm) | difference (ppm) | cpu s |\n|---|---|---|---|---|")
-    for target, grid in (("pcSseg-1", (50, 302)), ("pcSseg-2", (60, 302)), ("pcSseg-3", (75, 434))):
+    for target, grid in BASES:
         protocol = load_protocol("fast", target_basis=target, target_grid=grid)
         sites = []
         for name in ("AlPO4_berlinite", "Li3PO4_beta"):
