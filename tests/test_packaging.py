@@ -158,7 +158,9 @@ def test_import_finder_sees_all_kinds(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def dependency_lines() -> list[str]:
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    tables = re.findall(r"^(?:dependencies|databases|dev) = \[\n(.*?)^\]", text, flags=re.MULTILINE | re.DOTALL)
+    tables = re.findall(
+        r"^(?:dependencies|databases|view|docs|dev) = \[\n(.*?)^\]", text, flags=re.MULTILINE | re.DOTALL
+    )
     return [line for table in tables for line in table.splitlines() if line.strip()]
 
 
@@ -193,8 +195,8 @@ def normal(name: str) -> str:
 def test_every_import_is_a_declared_dependency(path: Path) -> None:
     is_shipped = path in SHIPPED
     extras = PYPROJECT["project"]["optional-dependencies"]
-    # clients of databases are imported where they are asked for, with a message where they are missing
-    allowed = extras["databases"] if is_shipped else extras["dev"]
+    # clients of databases and the page's server are imported where they are asked for, with a message if missing
+    allowed = [*extras["databases"], *extras["view"], *([] if is_shipped else [*extras["docs"], *extras["dev"]])]
     declared = {normal(Requirement(text).name) for text in [*PYPROJECT["project"]["dependencies"], *allowed]}
     known = packages_distributions()
     names = {name.split(".")[0] for name, _ in imported(path)} - {"surfshift", "__future__"} - sys.stdlib_module_names

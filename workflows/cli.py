@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from . import cli_hpc
+from . import cli_archive, cli_hpc, cli_view
 from .cli_coatings import register
 
 if TYPE_CHECKING:
@@ -368,6 +368,8 @@ def match(
 
 
 register(app, _say)
+cli_archive.register(app, _say)
+cli_view.register(app, _say)
 
 
 def main() -> None:
