@@ -280,10 +280,11 @@ def relocated(study: StudyFile) -> tuple[dict[str, Any], dict[str, Path]]:
         If the inputs are larger than 500 MB together.
     """
     inputs: dict[str, Path] = {}
+    places: dict[Path, str] = {}
 
     def moved(value: Any) -> Any:
         if isinstance(value, Path):
-            return _take(value, inputs)
+            return _take(value, inputs, places)
         if isinstance(value, dict):
             return {key: moved(item) for key, item in value.items() if item is not None}
         if isinstance(value, list | tuple):
@@ -304,26 +305,25 @@ def relocated(study: StudyFile) -> tuple[dict[str, Any], dict[str, Path]]:
     return data, inputs
 
 
-def _take(path: Path, inputs: dict[str, Path]) -> str:
-    """Add a file or folder to the inputs; returns its path in the archive."""
+def _take(path: Path, inputs: dict[str, Path], places: dict[Path, str]) -> str:
+    """Add a file or folder to the inputs, once; returns its path in the archive."""
     root = _experiment_folder(path)
-    taken = {name.split("/")[1] for name in inputs}
-    stem = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in root.name).strip(".") or "input"
-    held = next((n for n, p in inputs.items() if p == path), None)
-    if held is not None:
-        return held
-    name, number = stem, 1
-    while name.casefold() in {t.casefold() for t in taken}:
-        number += 1
-        name = f"{number}-{stem}"
-    if root.is_dir():
-        for file in sorted(root.rglob("*")):
-            if file.is_file() and not file.is_symlink():
-                inputs[f"inputs/{name}/{file.relative_to(root).as_posix()}"] = file
-    else:
-        inputs[f"inputs/{name}"] = path
+    if root not in places:
+        stem = (
+            "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in root.name).strip(".") or "input"
+        )
+        name, number = stem, 1
+        while f"inputs/{name}".casefold() in {place.casefold() for place in places.values()}:
+            number += 1
+            name = f"{number}-{stem}"
+        places[root] = f"inputs/{name}"
+        files = sorted(root.rglob("*")) if root.is_dir() else [root]
+        for file in files:
+            if file.is_file() and (file == root or not file.is_symlink()):
+                inner = file.relative_to(root).as_posix()
+                inputs[places[root] if inner == "." else f"{places[root]}/{inner}"] = file
     inner = path.relative_to(root).as_posix()
-    return f"inputs/{name}" if inner == "." else f"inputs/{name}/{inner}"
+    return places[root] if inner == "." else f"{places[root]}/{inner}"
 
 
 def _experiment_folder(path: Path) -> Path:

@@ -18,10 +18,7 @@ EXIT_DIFFERS = 1
 def register(app: typer.Typer, say: Callable[[str], None]) -> None:
     """Add the command to the command line."""
 
-    @app.command(
-        epilog="Examples: surfshift archive study.yaml | surfshift archive study.yaml --out paper-data.zip | "
-        "surfshift archive --check paper-data.zip"
-    )
+    @app.command()
     def archive(
         study: Annotated[Path, typer.Argument(help="The study file; with --check the archive.", metavar="STUDY")],
         *,

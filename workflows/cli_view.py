@@ -16,10 +16,7 @@ if TYPE_CHECKING:
 def register(app: typer.Typer, say: Callable[[str], None]) -> None:
     """Add the command to the command line."""
 
-    @app.command(
-        epilog="Examples: surfshift view study.yaml | surfshift view match-report | "
-        "surfshift view study.yaml --coatings screening --port 8123 --no-browser"
-    )
+    @app.command()
     def view(
         study: Annotated[
             Path,

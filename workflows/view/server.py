@@ -213,7 +213,9 @@ def make_app(source: Source, token: str, port: int) -> Starlette:
         Route("/state.json", guarded(state)),
     ]
     hosts = Middleware(TrustedHostMiddleware, allowed_hosts=list(HOSTS), www_redirect=False)
-    return Starlette(routes=routes, middleware=[Middleware(_SecurityHeaders), hosts])
+    app = Starlette(routes=routes, middleware=[Middleware(_SecurityHeaders), hosts])
+    app.router.redirect_slashes = False
+    return app
 
 
 class _SecurityHeaders:

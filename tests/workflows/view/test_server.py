@@ -103,6 +103,7 @@ def test_only_reading_is_possible(page: Page) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", page.port, timeout=60)
     connection.request("POST", "/data.json", body="{}", headers={"Cookie": cookie(page)})
     assert connection.getresponse().status == 405
+    connection.close()
 
 
 def test_it_listens_on_the_loopback_address_alone() -> None:
