@@ -7,24 +7,32 @@ ranked again by any energy, for example that of ``surfshift.workflows.ordering.s
 
 from __future__ import annotations
 
-from collections import Counter
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Self
 
 import numpy as np
 from pydantic import Field, model_validator
 
-from .disorder import FULL
-from .errors import SurfshiftError
-from .ordering_search import SearchProblem, anneal, distinct, ewald_matrix, random_start
+from .ordering_problem import (
+    OrderingError,
+    filled_structure,
+    is_hopeless,
+    mobile_sites,
+    repeat_cell,
+    search_problem,
+    site_permutations,
+    space_group_operations,
+)
+from .ordering_search import SearchProblem, anneal, distinct, random_start
 from .rounding import NotNeutralError, RoundedCount, round_occupancies
-from .vocabulary import AtomicStructure, Frozen, as_tensor3
+from .vocabulary import AtomicStructure, Frozen
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
 
-    from .disorder import DisorderedSite, DisorderedStructure
+    from .disorder import DisorderedStructure
 
     Evaluate = Callable[[AtomicStructure], tuple[float, AtomicStructure]]
 
@@ -37,10 +45,6 @@ WANTED_MISS = 0.02
 """A supercell is large enough when no occupancy is rounded by more than this."""
 
 
-class OrderingError(SurfshiftError):
-    """A disordered crystal for which no ordered cell is found within the limits given."""
-
-
 class Ordering(Frozen):
     """One ordered cell.
 
@@ -49,17 +53,22 @@ class Ordering(Frozen):
     structure
         Atoms of the supercell; relaxed when the energy given to ``order_structure`` relaxes.
     ewald_ev
-        Coulomb energy of the formal charges, unrelaxed, per supercell, eV; comparable within one ensemble.
+        Coulomb energy of the formal charges, unrelaxed, per supercell, eV; comparable within one ensemble. That of
+        the fixed ions among themselves is left out where all orderings share it.
     energy_ev
         Energy of the ranking, per supercell, eV; ``None`` when the Ewald energy ranks.
     multiplicity
         Number of assignments of the supercell that the parent's symmetry makes equivalent to this one.
+    short_range_order
+        Sum over sublattices, pairs of unlike ions and shells of the absolute Warren-Cowley parameter, each shell
+        weighted with one over its number; 0 is a random solution. ``None`` when energy, not chance, places every ion.
     """
 
     structure: AtomicStructure
     ewald_ev: float
     energy_ev: float | None = None
     multiplicity: int = Field(ge=1)
+    short_range_order: float | None = Field(default=None, ge=0.0)
 
 
 class OrderedEnsemble(Frozen):
@@ -81,7 +90,9 @@ class OrderedEnsemble(Frozen):
     n_sampled
         Distinct orderings that the search met.
     method
-        What ranks: ``"ewald"`` or the name given with the energy.
+        What ranks: ``"ewald"``, the name given with the energy, or ``"short-range order"`` for quasirandom cells.
+    quasirandom
+        Labels of the kinds of site on which ions are as in a random solution.
     """
 
     parent: str
@@ -94,6 +105,7 @@ class OrderedEnsemble(Frozen):
     n_moves: int
     n_sampled: int
     method: str
+    quasirandom: tuple[str, ...] = ()
     orderings: tuple[Ordering, ...]
 
     @model_validator(mode="after")
@@ -109,6 +121,71 @@ class OrderedEnsemble(Frozen):
         if not changed:
             return "occupancies are whole numbers of atoms in this supercell"
         return ", ".join(f"{c.element} on {c.label}: {c.used} for {c.wanted:.2f} of {c.n_sites}" for c in changed)
+
+
+@dataclass(frozen=True)
+class Search:
+    """Annealing of ions over a supercell: the closest approach in angstrom, random starts, and moves of each."""
+
+    min_distance_ang: float
+    n_starts: int
+    n_moves: int
+
+    def run(
+        self, repeated: DisorderedStructure, counts: tuple[RoundedCount, ...], rng: np.random.Generator
+    ) -> SearchResult:
+        """Distinct arrangements of the ions that ``counts`` names, over a supercell as ``repeat_cell`` makes it.
+
+        Raises
+        ------
+        OrderingError
+            If ions do not fit without coming too close.
+        """
+        found: list[tuple[float, NDArray[np.int64]]] = []
+        split: Literal["published", "free"]
+        for split in ("published", "free"):
+            problem, wanted = search_problem(repeated, counts, split, self.min_distance_ang)
+            if split == "published" and is_hopeless(problem, wanted):
+                continue
+            # a short run tells whether ions fit at all
+            for k in range(self.n_starts):
+                start = random_start(problem, wanted, rng)
+                found.extend(anneal(problem, start, n_moves=self.n_moves, rng=rng))
+                if k == 1 and not found and split == "published":
+                    break
+            if found:
+                break
+        if not found:
+            raise OrderingError(
+                f"{repeated.name}: no arrangement keeps ions on partly filled sites {self.min_distance_ang} angstrom "
+                f"apart in {self.n_starts} runs of {self.n_moves} moves; give a smaller min_distance_ang, more "
+                f"n_starts, or fewer ions"
+            )
+        mobile = mobile_sites(repeated, split)
+        kept = distinct(found, site_permutations(repeated, mobile, space_group_operations(repeated)))
+        return SearchResult(repeated, split, problem, tuple(mobile), tuple(kept))
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What a search found: (Ewald energy in eV, kinds, multiplicity) of every distinct arrangement, best first."""
+
+    repeated: DisorderedStructure
+    split: Literal["published", "free"]
+    problem: SearchProblem
+    mobile: tuple[int, ...]
+    kept: tuple[tuple[float, NDArray[np.int64], int], ...]
+
+    def orderings(self, n: int) -> list[Ordering]:
+        """The best ``n`` as structures."""
+        return [
+            Ordering(
+                structure=filled_structure(self.repeated, list(self.mobile), self.problem, kinds),
+                ewald_ev=energy,
+                multiplicity=multiplicity,
+            )
+            for energy, kinds, multiplicity in self.kept[:n]
+        ]
 
 
 def order_structure(
@@ -153,35 +230,10 @@ def order_structure(
     """
     if disordered.is_ordered:
         raise OrderingError(f"{disordered.name} is ordered already; use it as it is")
-    cells, counts = _choose_supercell(disordered, supercell, max_atoms)
-    rng = np.random.default_rng(seed)
-    repeated = _repeat(disordered, cells)
-    operations = _operations(repeated)
-    found: list[tuple[float, NDArray[np.int64]]] = []
-    split: Literal["published", "free"]
-    for split in ("published", "free"):
-        problem, wanted = _problem(repeated, counts, split, min_distance_ang)
-        if split == "published" and _is_hopeless(problem, wanted):
-            continue
-        # a short run tells whether ions fit at all
-        for k in range(n_starts):
-            start = random_start(problem, wanted, rng)
-            found.extend(anneal(problem, start, n_moves=n_moves, rng=rng))
-            if k == 1 and not found and split == "published":
-                break
-        if found:
-            break
-    if not found:
-        raise OrderingError(
-            f"{disordered.name}: no arrangement keeps ions on partly filled sites {min_distance_ang} angstrom apart in "
-            f"{n_starts} runs of {n_moves} moves; give a smaller min_distance_ang, more n_starts, or fewer ions"
-        )
-    mobile = _mobile(repeated, split)
-    kept = distinct(found, _permutations(repeated, mobile, operations))
-    orderings = [
-        Ordering(structure=_as_structure(repeated, mobile, problem, kinds), ewald_ev=energy, multiplicity=m)
-        for energy, kinds, m in kept[:n_orderings]
-    ]
+    cells, counts = choose_supercell(disordered, supercell, max_atoms)
+    search = Search(min_distance_ang=min_distance_ang, n_starts=n_starts, n_moves=n_moves)
+    found = search.run(repeat_cell(disordered, cells), counts, np.random.default_rng(seed))
+    orderings = found.orderings(n_orderings)
     if evaluate is not None:
         evaluated = [(o, *evaluate(o.structure)) for o in orderings]
         orderings = sorted(
@@ -192,20 +244,21 @@ def order_structure(
         parent=disordered.name,
         supercell=cells,
         counts=counts,
-        split=split,
+        split=found.split,
         min_distance_ang=min_distance_ang,
         seed=seed,
         n_starts=n_starts,
         n_moves=n_moves,
-        n_sampled=len(kept),
+        n_sampled=len(found.kept),
         method="ewald" if evaluate is None else method or "given energy",
         orderings=tuple(orderings),
     )
 
 
-def _choose_supercell(
+def choose_supercell(
     disordered: DisorderedStructure, given: tuple[int, int, int] | None, max_atoms: int
 ) -> tuple[tuple[int, int, int], tuple[RoundedCount, ...]]:
+    """Repeats along a, b and c, given or chosen as ``order_structure`` says, and whole numbers of atoms for them."""
     n_atoms = sum(disordered.composition.values())
     if given is not None:
         if min(given) < 1:
@@ -243,146 +296,3 @@ def _choose_supercell(
     if best is None:
         raise failed or OrderingError(f"{disordered.name}: no supercell up to {max_atoms} atoms was tried")
     return best[1], best[2]
-
-
-def _repeat(disordered: DisorderedStructure, cells: tuple[int, int, int]) -> DisorderedStructure:
-    scale = np.array(cells, dtype=float)
-    sites = []
-    for shift in np.ndindex(*cells):
-        for site in disordered.sites:
-            x, y, z = (float(v) for v in (np.array(site.frac_coords) + shift) / scale)
-            sites.append(site.model_copy(update={"frac_coords": (x, y, z)}))
-    lattice = as_tensor3(disordered.lattice * scale[:, None])
-    return disordered.model_copy(update={"lattice_ang": lattice, "sites": tuple(sites)})
-
-
-def _mobile(repeated: DisorderedStructure, split: str) -> list[int]:
-    """Sites that ions move over: the disordered ones, and in a free split the full ones of the same elements."""
-    partial = {s.element for site in repeated.sites if site.occupancy < 1.0 - FULL for s in site.species}
-    return [
-        k
-        for k, site in enumerate(repeated.sites)
-        if not site.is_ordered or (split == "free" and site.species[0].element in partial)
-    ]
-
-
-def _problem(
-    repeated: DisorderedStructure, counts: tuple[RoundedCount, ...], split: str, min_distance_ang: float
-) -> tuple[SearchProblem, dict[int, dict[int, int]]]:
-    mobile = _mobile(repeated, split)
-    sites = [repeated.sites[k] for k in mobile]
-    fixed = [site for k, site in enumerate(repeated.sites) if k not in set(mobile)]
-    kinds = _kinds(sites)
-    # the numbers: rounded ones of disordered sites, all of full sites that a free split takes in
-    numbers: dict[str, Counter[tuple[str, float]]] = {}
-    for count in counts:
-        numbers.setdefault(count.label, Counter())[count.element, count.oxidation_state] += count.used
-    for site in sites:
-        if site.is_ordered:
-            numbers.setdefault(site.label, Counter())[site.species[0].element, site.species[0].oxidation_state] += 1
-    group_of = _groups(sites, split)
-    frac = np.array([site.frac_coords for site in [*sites, *fixed]])
-    matrix = ewald_matrix(repeated.lattice, frac)
-    n = len(sites)
-    fixed_charges = np.array([site.species[0].oxidation_state for site in fixed])
-    delta = frac[:n, None, :] - frac[None, :n, :]
-    distances = np.linalg.norm((delta - np.round(delta)) @ repeated.lattice, axis=2)
-    conflicts = distances < min_distance_ang
-    np.fill_diagonal(conflicts, val=False)
-    allowed = np.zeros((n, len(kinds) + 1), dtype=bool)
-    for row, site in enumerate(sites):
-        allowed[row, 0] = True
-        for s in site.species:
-            allowed[row, 1 + kinds.index((s.element, s.oxidation_state))] = True
-    wanted: dict[int, dict[int, int]] = {}
-    for label, held in numbers.items():
-        group = wanted.setdefault(group_of[label], {})
-        for key, number in held.items():
-            group[1 + kinds.index(key)] = group.get(1 + kinds.index(key), 0) + number
-    problem = SearchProblem(
-        matrix=matrix[:n, :n],
-        field=2.0 * matrix[:n, n:] @ fixed_charges,
-        charges=np.array([0.0, *(q for _, q in kinds)]),
-        allowed=allowed,
-        group=np.array([group_of[site.label] for site in sites]),
-        conflicts=conflicts,
-    )
-    return problem, wanted
-
-
-def _kinds(sites: list[DisorderedSite]) -> list[tuple[str, float]]:
-    return list(dict.fromkeys((s.element, s.oxidation_state) for site in sites for s in site.species))
-
-
-def _groups(sites: list[DisorderedSite], split: str) -> dict[str, int]:
-    """Number of the group of every label: one per label, or one per set of labels that share an element."""
-    labels = list(dict.fromkeys(site.label for site in sites))
-    group = {label: k for k, label in enumerate(labels)}
-    if split == "free":
-        held = {site.label: {s.element for s in site.species} for site in sites}
-        for a in labels:
-            for b in labels:
-                if held[a] & held[b] and group[a] != group[b]:
-                    old, new = group[b], group[a]
-                    group = {label: new if g == old else g for label, g in group.items()}
-    return group
-
-
-def _is_hopeless(problem: SearchProblem, wanted: dict[int, dict[int, int]]) -> bool:
-    """Whether positions that must all be filled are too close to every position of another ion."""
-    n_filled = {g: sum(held.values()) for g, held in wanted.items()}
-    always = np.array([n_filled.get(int(g), 0) == int((problem.group == g).sum()) for g in problem.group])
-    blocked = problem.conflicts[:, always].any(axis=1)
-    return any(n > int(((problem.group == g) & ~blocked).sum()) for g, n in n_filled.items())
-
-
-def _operations(repeated: DisorderedStructure) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    """Space group of the supercell with its occupancies, translations of the cells among them."""
-    import spglib
-
-    kinds = {tuple(site.species): k for k, site in enumerate(repeated.sites)}
-    numbers = [kinds[tuple(site.species)] for site in repeated.sites]
-    cell = (repeated.lattice_ang, [site.frac_coords for site in repeated.sites], numbers)
-    found = spglib.get_symmetry(cell, symprec=0.01)
-    if found is None:
-        raise OrderingError(f"{repeated.name}: spglib finds no symmetry; the cell or the positions are not valid")
-    return list(zip(found["rotations"].astype(float), found["translations"], strict=True))
-
-
-def _permutations(
-    repeated: DisorderedStructure,
-    mobile: list[int],
-    operations: list[tuple[NDArray[np.float64], NDArray[np.float64]]],
-) -> NDArray[np.int64]:
-    """Where every operation takes every mobile position, shape (n_operations, n)."""
-    frac = np.array([repeated.sites[k].frac_coords for k in mobile])
-    rows = []
-    for rotation, translation in operations:
-        delta = (frac @ rotation.T + translation)[:, None, :] - frac[None, :, :]
-        distances = np.linalg.norm((delta - np.round(delta)) @ repeated.lattice, axis=2)
-        rows.append(distances.argmin(axis=1))
-    return np.unique(np.array(rows), axis=0)
-
-
-def _as_structure(
-    repeated: DisorderedStructure, mobile: list[int], problem: SearchProblem, kinds: NDArray[np.int64]
-) -> AtomicStructure:
-    """Fixed and placed ions, elements together."""
-    charges = problem.charges
-    names = ["", *(element for element, _ in _kinds([repeated.sites[k] for k in mobile]))]
-    place = dict(zip(mobile, kinds, strict=True))
-    atoms: list[tuple[str, tuple[float, float, float], float]] = []
-    for k, site in enumerate(repeated.sites):
-        if k in place:
-            if place[k] > 0:
-                atoms.append((names[place[k]], site.frac_coords, float(charges[place[k]])))
-        else:
-            atoms.append((site.species[0].element, site.frac_coords, site.species[0].oxidation_state))
-    order = list(dict.fromkeys(element for element, _, _ in atoms))
-    atoms.sort(key=lambda atom: order.index(atom[0]))
-    return AtomicStructure(
-        lattice_ang=repeated.lattice_ang,
-        elements=tuple(element for element, _, _ in atoms),
-        frac_coords=tuple(place for _, place, _ in atoms),
-        oxidation_states=tuple(q for _, _, q in atoms),
-    )

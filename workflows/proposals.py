@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from ..structures.decorations.settings import DecorationSettings
+    from ..structures.ordering import OrderedEnsemble
     from ..structures.vocabulary import AtomicStructure, Candidate
     from .study import StudyFile
     from .study_candidates import CoatingSettings, OrderingSettings, SurfaceSettings
@@ -145,6 +146,18 @@ def _ordered(study: StudyFile, settings: OrderingSettings) -> tuple[Bulk, ...]:
         name, disordered = study.structure.stem, read_disordered(study.structure)
     if disordered.is_ordered:
         raise StudyContentError(f"{name} has no partial occupancies; take 'ordering' out of candidates")
+    if settings.rank == "quasirandom":
+        from ..structures.quasirandom import order_quasirandom
+
+        ensemble = order_quasirandom(
+            disordered,
+            n_orderings=settings.cells,
+            supercell=settings.supercell,
+            max_atoms=settings.max_atoms,
+            min_distance_ang=settings.min_distance_ang,
+            seed=settings.seed,
+        )
+        return _as_bulks(name, ensemble, settings.cells)
     evaluate = None
     if settings.rank == "sevennet":
         from .ordering import sevennet_energy
@@ -161,10 +174,11 @@ def _ordered(study: StudyFile, settings: OrderingSettings) -> tuple[Bulk, ...]:
         evaluate=evaluate,
         method=study.relax.model if evaluate else "",
     )
-    return tuple(
-        Bulk(f"{name}-o{number}", ordering.structure)
-        for number, ordering in enumerate(ensemble.orderings[: settings.cells])
-    )
+    return _as_bulks(name, ensemble, settings.cells)
+
+
+def _as_bulks(name: str, ensemble: OrderedEnsemble, n: int) -> tuple[Bulk, ...]:
+    return tuple(Bulk(f"{name}-o{k}", ordering.structure) for k, ordering in enumerate(ensemble.orderings[:n]))
 
 
 def propose(study: StudyFile, step: Step | None = None) -> Proposals:

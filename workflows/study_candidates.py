@@ -135,7 +135,8 @@ class OrderingSettings(Frozen):
     """How many ordered cells stand for a crystal with partial occupancies; see ``order_structure``.
 
     ``cells`` symmetry-distinct cells are candidates, each with its surfaces. ``rank`` chooses them: by the Ewald energy
-    of formal charges, or by unrelaxed SevenNet energies.
+    of formal charges, or by unrelaxed SevenNet energies; or with ``quasirandom`` the elements that share sites are as
+    in a random solution and the others where their Ewald energy is low, see ``order_quasirandom``.
     """
 
     cells: int = Field(default=2, ge=1, le=20)
@@ -145,7 +146,7 @@ class OrderingSettings(Frozen):
     )
     max_atoms: int = Field(default=250, ge=1)
     min_distance_ang: float = Field(default=2.2, gt=0, le=5)
-    rank: Literal["ewald", "sevennet"] = "ewald"
+    rank: Literal["ewald", "sevennet", "quasirandom"] = "ewald"
 
 
 class CandidateSettings(Frozen):

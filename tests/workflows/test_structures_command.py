@@ -235,6 +235,9 @@ matching: {always_present: [bulk]}
     slabs = [candidate for candidate in candidates if candidate.kind == "slab"]
     assert {slab.parent for slab in slabs} == {bulk.name for bulk in bulks}
     assert all(abs(slab.structure.total_charge) < 1e-6 for slab in slabs)
+    by_chance = build_candidates(study_of(tmp_path, text.replace("cells: 2,", "cells: 1, rank: quasirandom,")))
+    assert [candidate.name for candidate in by_chance if candidate.kind == "bulk"] == ["mixed-o0"]
+    assert all(abs(candidate.structure.total_charge) < 1e-6 for candidate in by_chance)
     with pytest.raises(StudyContentError, match="cells: 2"):
         build_candidates(
             study_of(tmp_path, text.replace("  ordering: {cells: 2, seed: 3, supercell: [1, 1, 2]}\n", ""))

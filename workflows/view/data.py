@@ -221,7 +221,7 @@ def _axis(measurement: Measurement, sites: Sequence[PredictedSite]) -> NDArray[n
     low, high = [], []
     for site in sites:
         position = predicted_position(site, field)
-        spread = abs(position - site.delta_iso_ppm) + 3 * site.delta_error_ppm
+        spread = 0.5 * abs(position - site.delta_iso_ppm) + 2 * site.delta_error_ppm
         low.append(min(position, site.delta_iso_ppm) - spread)
         high.append(max(position, site.delta_iso_ppm) + spread)
     for peak in measurement.peaks:
