@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import tomllib
 import zipfile
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
@@ -19,7 +20,7 @@ from packaging.requirements import Requirement
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("analysis", "hpc_templates", "structures", "workflows")
 TOP_LEVEL = {
-    ".ci", ".gitignore", ".pre-commit-config.yaml", "CHANGELOG.md", "CITATION.cff", "LICENSE", "Makefile", "README.md",
+    ".ci", ".gitignore", ".pre-commit-config.yaml", "CHANGELOG.md", "CITATION.cff", "LICENSE", "MANIFEST.in", "Makefile", "README.md",
     "benchmarks", "conftest.py", "constraints.txt", "docs", "examples", "pyproject.toml", "tests", *FOLDERS,
 }  # fmt: skip
 MAX_LINES = 600
@@ -255,21 +256,39 @@ def test_forbidden_text_is_recognised(text: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Names in the wheel, built from a copy so that the checkout stays clean."""
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the wheel and the source archive, built from a copy so that the checkout stays clean."""
     source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
     for path in FILES:
         copy = source / path.relative_to(ROOT)
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, copy)
-    code = "import sys; from setuptools import build_meta; print(build_meta.build_wheel(sys.argv[1]))"
+    code = "import sys; from setuptools import build_meta as b; b.build_wheel(sys.argv[1]); b.build_sdist(sys.argv[1])"
     done = subprocess.run(
         [sys.executable, "-c", code, str(target)], cwd=source, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    (built,) = target.glob("*.whl")
-    with zipfile.ZipFile(built) as archive:
+    return target
+
+
+@pytest.fixture(scope="module")
+def wheel(built: Path) -> list[str]:
+    """Names in the wheel."""
+    (path,) = built.glob("*.whl")
+    assert path.stat().st_size < 2_000_000
+    with zipfile.ZipFile(path) as archive:
         return archive.namelist()
+
+
+def test_the_source_archive_holds_what_is_installed_and_no_more(built: Path) -> None:
+    (path,) = built.glob("*.tar.gz")
+    with tarfile.open(path) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    tops = {name.split("/")[0] for name in names} - {"", "setup.cfg", "PKG-INFO", "surfshift.egg-info"}
+    assert tops == {
+        *FOLDERS, "CHANGELOG.md", "CITATION.cff", "LICENSE", "MANIFEST.in", "README.md", "constraints.txt", "pyproject.toml"
+    }  # fmt: skip
+    assert {as_id(path) for path in SHIPPED} <= names
 
 
 def test_the_wheel_holds_only_surfshift(wheel: list[str]) -> None:

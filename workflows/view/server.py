@@ -82,7 +82,12 @@ class Source:
             from .data import read_coatings
 
             rows = [] if self.coatings is None else read_coatings(self.coatings)
-            empty: dict[str, Any] = {"statement": "There is no result yet.", "verdict": None, "probability": None, "warnings": []}
+            empty: dict[str, Any] = {
+                "statement": "There is no result yet.",
+                "verdict": None,
+                "probability": None,
+                "warnings": [],
+            }
             return as_json(
                 {
                     "name": self.name,
