@@ -20,8 +20,8 @@ from packaging.requirements import Requirement
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("analysis", "hpc_templates", "structures", "workflows")
 TOP_LEVEL = {
-    ".ci", ".gitignore", ".pre-commit-config.yaml", "CHANGELOG.md", "CITATION.cff", "LICENSE", "MANIFEST.in", "Makefile", "README.md",
-    "benchmarks", "conftest.py", "constraints.txt", "docs", "examples", "pyproject.toml", "tests", *FOLDERS,
+    ".ci", ".gitignore", ".pre-commit-config.yaml", "CHANGELOG.md", "CITATION.cff", "LICENSE", "MANIFEST.in", "Makefile",
+    "README.md", "benchmarks", "conftest.py", "constraints.txt", "docs", "examples", "pyproject.toml", "tests", *FOLDERS,
 }  # fmt: skip
 MAX_LINES = 600
 # The direction of the project: what each folder may import from its siblings.
@@ -286,7 +286,8 @@ def test_the_source_archive_holds_what_is_installed_and_no_more(built: Path) -> 
         names = {name.partition("/")[2] for name in archive.getnames()}
     tops = {name.split("/")[0] for name in names} - {"", "setup.cfg", "PKG-INFO", "surfshift.egg-info"}
     assert tops == {
-        *FOLDERS, "CHANGELOG.md", "CITATION.cff", "LICENSE", "MANIFEST.in", "README.md", "constraints.txt", "pyproject.toml"
+        *FOLDERS, "CHANGELOG.md", "CITATION.cff", "LICENSE", "MANIFEST.in", "README.md", "constraints.txt",
+        "pyproject.toml",
     }  # fmt: skip
     assert {as_id(path) for path in SHIPPED} <= names
 
