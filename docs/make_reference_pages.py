@@ -43,6 +43,7 @@ GALLERY = {
     "coating": ("A coating on an electrolyte", "interfaces"),
     "coatings-page": ("The page of a screening", "coatings"),
     "coatings-lines": ("NMR lines of reaction products", "coatings"),
+    "view-page": ("A study in the browser: sliders move the model", "view"),
     "matching-reliability": ("How often stated intervals hold", "matching"),
     "thermodynamics-map": ("The stable termination by temperature and humidity", "thermodynamics"),
 }

@@ -20,8 +20,9 @@ from packaging.requirements import Requirement
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("analysis", "hpc_templates", "structures", "workflows")
 TOP_LEVEL = {
-    ".ci", ".gitignore", ".pre-commit-config.yaml", "CHANGELOG.md", "CITATION.cff", "LICENSE", "MANIFEST.in", "Makefile",
-    "README.md", "benchmarks", "conftest.py", "constraints.txt", "docs", "examples", "pyproject.toml", "tests", *FOLDERS,
+    ".ci", ".gitignore", ".pre-commit-config.yaml", "CHANGELOG.md", "CITATION.cff", "LICENSE", "MANIFEST.in",
+    "Makefile", "README.md", "benchmarks", "conftest.py", "constraints.txt", "docs", "examples", "pyproject.toml",
+    "tests", *FOLDERS,
 }  # fmt: skip
 MAX_LINES = 600
 # The direction of the project: what each folder may import from its siblings.
