@@ -47,6 +47,6 @@ def as_structure(given: StructureLike, *, name: str = "structure") -> AtomicStru
     if kinds & {"pymatgen.Structure", "pymatgen.IStructure"}:
         return from_pymatgen(given, name=name)  # type: ignore[arg-type]
     raise NoStructureError(
-        f"{type(given).__name__} is no structure; give ase Atoms, a pymatgen Structure or an AtomicStructure, or read a "
-        "file with read_structure"
+        f"{type(given).__name__} is no structure; give ase Atoms, a pymatgen Structure or an AtomicStructure, or read "
+        "a file with read_structure"
     )
