@@ -114,7 +114,8 @@ def load_workers(path: Path) -> WorkersFile:
         # Not the lines themselves: they may hold a password.
         mark = error.problem_mark or error.context_mark
         where = f", line {mark.line + 1}" if mark else ""
-        raise WorkersFileError(f"{path}{where}: this is not valid YAML: {error.problem or error.context}") from None
+        told = error.problem or error.context
+        raise WorkersFileError(f"{path} cannot be read{where}: this is not valid YAML: {told}") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
         raise WorkersFileError(f"{path} cannot be read: {type(error).__name__}") from error
     if not isinstance(data, dict) or not isinstance(data.get("workers"), dict):
