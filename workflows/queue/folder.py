@@ -114,7 +114,8 @@ class RunFolder:
             workers=workers.workers if workers else {},
             exec_config=workers.exec_config if workers else {},
         )
-        write_atomically(self.path / "project" / f"{PROJECT_NAME}.yaml", text)
+        # Workers may be given with a password or the passphrase of a key.
+        write_atomically(self.path / "project" / f"{PROJECT_NAME}.yaml", text, mode=0o600)
 
     def use_project(self) -> None:
         """Make this folder's project the one that jobflow-remote uses in this process."""
