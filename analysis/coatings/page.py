@@ -73,7 +73,7 @@ def render_page(
     }
     pairs = list(dict.fromkeys((r.electrolyte_name, r.electrode_name) for r in results))
     return environment.get_template("screening.html.jinja").render(
-        data=json.dumps(data, separators=(",", ":")).replace("</", "<\\/"),
+        data=json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"),
         style=style,
         pairs=pairs,
         results=results,

@@ -212,7 +212,8 @@ def test_a_coverage_with_too_many_choices_is_refused_before_any_is_made() -> Non
 
 
 @pytest.mark.parametrize(
-    ("name", "miller", "reach_ang"), [("Li3YBr6", (1, 1, 1), 2.5), ("Li3InCl6", (1, 1, 0), 2.6), ("LiF", (1, 0, 0), 2.2)]
+    ("name", "miller", "reach_ang"),
+    [("Li3YBr6", (1, 1, 1), 2.5), ("Li3InCl6", (1, 1, 0), 2.6), ("LiF", (1, 0, 0), 2.2)],
 )
 def test_oxygen_of_a_hydroxyl_sits_as_near_as_oxygen_does(
     name: str, miller: tuple[int, int, int], reach_ang: float
