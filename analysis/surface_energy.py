@@ -2,7 +2,8 @@
 
 gamma = (E(slab) - sum of n_i E_i) / (2 A) with whole reservoir phases i: the bulk, a water molecule, Li2O and so on.
 That is the surface energy at the chemical potentials that they set (Reuter and Scheffler, Phys. Rev. B 65, 035406
-(2001)), without vibrations. Where no set of reservoirs adds up to the slab, no number is given.
+(2001)), without vibrations. Where no set of reservoirs adds up to the slab, no number is given. Temperature, pressure,
+voltage and errors are in ``surfshift.analysis.thermodynamics``, whose balance of atoms is used here too.
 """
 
 from __future__ import annotations
@@ -11,20 +12,18 @@ from collections import Counter
 from itertools import combinations
 from typing import TYPE_CHECKING, Self
 
-import numpy as np
 from pydantic import model_validator
 
 from ..structures.faces import slab_motions
 from ..structures.slabs import DIPOLE_TOLERANCE_E_ANG
 from ..structures.vocabulary import Frozen
+from .thermodynamics import surface as thermodynamics
+from .thermodynamics.surface import J_PER_M2
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from ..structures.vocabulary import Candidate
-
-J_PER_M2 = 16.021766
-"""One eV per square angstrom in J/m2."""
 
 POLAR_NOTE = "polar: its energy grows with its thickness, so it has no surface energy"
 
@@ -68,15 +67,13 @@ def balance(atoms: Mapping[str, int], reservoirs: Sequence[Mapping[str, int]]) -
 
     Amounts may be negative: what a slab has given away.
     """
-    elements = sorted({*atoms, *(element for composition in reservoirs for element in composition)})
-    matrix = np.array(
-        [[composition.get(element, 0) for composition in reservoirs] for element in elements], dtype=float
+    solids = tuple(
+        thermodynamics.Reservoir(name=str(k), kind="solid", composition=dict(composition), energy_ev=0.0)
+        for k, composition in enumerate(reservoirs)
     )
-    wanted = np.array([atoms.get(element, 0) for element in elements], dtype=float)
-    if np.linalg.matrix_rank(matrix) < len(reservoirs):
-        return None
-    amounts, *_ = np.linalg.lstsq(matrix, wanted, rcond=None)
-    if np.abs(matrix @ amounts - wanted).max() > 1e-6:
+    try:
+        amounts = thermodynamics.units_taken(dict(atoms), solids)
+    except thermodynamics.ReservoirError:
         return None
     return tuple(round(float(amount), 9) for amount in amounts)
 

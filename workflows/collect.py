@@ -93,7 +93,7 @@ def collect(
     if snapshot.is_active:
         n_left = len(snapshot.jobs) - snapshot.count(JobStatus.DONE) - snapshot.count(JobStatus.FAILED)
         failures.append(f"{n_left} jobs have not run yet; go on with 'surfshift resume'")
-    decision = _decision(run, study, inputs, snapshot)
+    decision = adaptive_decision(run, study, inputs, snapshot)
     protocol = study.nmr.protocol if decision is None else decision.protocol
     by_candidate: dict[str, tuple[SiteTensors, ...]] = {}
     complete: list[Candidate] = []
@@ -149,7 +149,7 @@ def _is_of(tensors: SiteTensors, candidate: Candidate, protocol: str) -> bool:
     return tensors.structure_id == candidate.structure.content_id and tensors.method.protocol == protocol
 
 
-def _decision(run: RunFolder, study: StudyFile, inputs: Inputs, snapshot: Snapshot) -> Decision | None:
+def adaptive_decision(run: RunFolder, study: StudyFile, inputs: Inputs, snapshot: Snapshot) -> Decision | None:
     """What an adaptive run decided; None for a run that computes everything."""
     from .stages import decision_of, is_adaptive
 
@@ -168,7 +168,7 @@ def _adapted(study: StudyFile, inputs: Inputs, decision: Decision) -> Inputs:
     )
 
 
-def _settings(study: StudyFile, complete: list[Candidate], decision: Decision | None) -> MatchSettings:
+def match_settings(study: StudyFile, complete: list[Candidate], decision: Decision | None) -> MatchSettings:
     settings = study.matching.model_copy(update={"always_present": always_present_ids(study, complete)})
     if decision is None:
         return settings
@@ -201,7 +201,7 @@ def _advised(
     }
     try:
         return advise(
-            result, _settings(study, complete, decision), missing=missing, with_sensitivities=with_sensitivities
+            result, match_settings(study, complete, decision), missing=missing, with_sensitivities=with_sensitivities
         )
     except SurfshiftError as error:
         return result.model_copy(update={"failures": (*result.failures, f"sensitivity and next steps: {error}")})
@@ -245,7 +245,7 @@ def _matched(
 
     predicted = {candidate.id: [s for s in sites if s.candidate_id == candidate.id] for candidate in complete}
     try:
-        found = match(predicted, inputs.measurements, inputs.references, _settings(study, complete, decision))
+        found = match(predicted, inputs.measurements, inputs.references, match_settings(study, complete, decision))
         if decision is None:
             return found
         told = [note for note in decision.notes if note.startswith("settled")]

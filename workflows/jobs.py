@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
     from ..analysis.vocabulary import Relaxation, SiteTensors
     from ..structures.symmetry import SiteOrbit
-    from .study import NmrSettings, RelaxSettings
+    from .engines.periodic import PeriodicSettings
+    from .study import DftSettings, NmrSettings, RelaxSettings
 
 
 @job
@@ -26,11 +27,11 @@ def relax(candidate: Candidate, settings: RelaxSettings) -> Relaxation:
 
 
 @job
-def relax_dft(relaxation: Relaxation, settings: RelaxSettings) -> Relaxation:
-    """Relax a relaxed candidate further, by DFT."""
+def relax_dft(relaxation: Relaxation, settings: RelaxSettings, step: DftSettings) -> Relaxation:
+    """One step by DFT of a relaxed candidate: relax it further, or compute it where it is."""
     from .dft_relaxation import relax_by_dft
 
-    return relax_by_dft(relaxation, settings, Path.cwd())
+    return relax_by_dft(relaxation, settings, step, Path.cwd())
 
 
 @job
@@ -47,6 +48,17 @@ def site_tensors(structure: AtomicStructure, orbit: SiteOrbit, protocol: str, ma
     tensors = compute_site(structure, orbit, numbers, max_memory_mb=max_memory_mb)
     tensor_cache.keep(structure, orbit, tensors)
     return tensors
+
+
+@job
+def periodic_tensors(
+    relaxation: Relaxation, settings: PeriodicSettings, elements: list[str] | None = None
+) -> list[SiteTensors]:
+    """Compute the tensors of all distinct sites of a relaxed candidate by VASP, CASTEP or Quantum ESPRESSO."""
+    from .engines.periodic import compute_periodic
+
+    found = compute_periodic(relaxation.candidate, settings, Path.cwd() / settings.engine, elements=elements)
+    return list(found)
 
 
 @job

@@ -94,10 +94,15 @@ class PhononSettings(Frozen):
 
 
 class ImaginaryMode(Frozen):
-    """A mode with negative curvature: wave vector in reciprocal lattice vectors, and minus |frequency| in THz."""
+    """A mode with negative curvature: wave vector in reciprocal lattice vectors, and minus |frequency| in THz.
+
+    An interpolated one lies between the wave vectors of the supercell: force constants that reach farther than the
+    supercell are cut off there, which bends the acoustic branches near Gamma first.
+    """
 
     wave_vector: Vector3
     frequency_thz: float
+    is_interpolated: bool = False
 
 
 class Vibrations(Frozen):
@@ -130,6 +135,11 @@ class Vibrations(Frozen):
     max_force_ev_per_ang: float
     model: str
 
+    @property
+    def is_minimum_of_supercell(self) -> bool:
+        """Whether no mode that the supercell holds is imaginary; interpolated ones may be."""
+        return all(mode.is_interpolated for mode in self.imaginary)
+
     def real_frequencies_thz(self, *, allow_imaginary: bool = False) -> Array:
         """Frequencies for a free energy, shape (n_q, n_modes); those of zero and below count nowhere.
 
@@ -141,9 +151,15 @@ class Vibrations(Frozen):
         if self.imaginary and not allow_imaginary:
             worst = self.imaginary[0]
             where = ", ".join(f"{x:.2f}" for x in worst.wave_vector)
+            advice = (
+                "all of them lie between the wave vectors of the supercell, where frequencies are interpolated; take a "
+                "larger supercell, or a mesh of its wave vectors only"
+                if self.is_minimum_of_supercell
+                else "the structure is no minimum, follow the mode with follow_imaginary first"
+            )
             raise ImaginaryModesError(
                 f"{len(self.imaginary)} modes are imaginary, the lowest {worst.frequency_thz:.2f} THz at ({where}); "
-                "the structure is no minimum, follow the mode with follow_imaginary first"
+                f"{advice}"
             )
         return np.array(self.frequencies_thz)
 
@@ -355,7 +371,9 @@ def _on_mesh(
         found[q] = float(row.min())
     imaginary = sorted(
         (
-            ImaginaryMode(wave_vector=(q[0], q[1], q[2]), frequency_thz=lowest)
+            ImaginaryMode(
+                wave_vector=(q[0], q[1], q[2]), frequency_thz=lowest, is_interpolated=_is_between(q, settings.supercell)
+            )
             for q, lowest in found.items()
             if lowest < -settings.imaginary_tolerance_thz
         ),
@@ -369,6 +387,10 @@ def _on_mesh(
         max_force_ev_per_ang=largest,
         model=model,
     )
+
+
+def _is_between(q: tuple[float, ...], supercell: tuple[int, int, int]) -> bool:
+    return any(abs(n * x - round(n * x)) > 1e-4 for x, n in zip(q, supercell, strict=True))
 
 
 def commensurate_points(supercell: tuple[int, int, int]) -> tuple[Vector3, ...]:

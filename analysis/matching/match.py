@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .energy_prior import with_energies
 from .search import Problem
 from .settings import MatchSettings
 from .verdict import assignment_of
@@ -44,6 +45,11 @@ def match(
         If nothing can be compared; says what was measured, predicted and referenced.
     MixedMethodsError
         If the references come from different methods.
+    EnergyPriorError
+        If ``settings.energy_prior`` does not name the candidates.
     """
     problem = Problem(candidates, measurements, references, settings or MatchSettings())
-    return assignment_of(problem, problem.weigh())
+    weighed = problem.weigh()
+    if problem.settings.energy_prior is not None:
+        weighed = with_energies(problem, weighed, problem.settings.energy_prior)
+    return assignment_of(problem, weighed)

@@ -493,6 +493,10 @@ class Problem:
         scale = (1.0 - self.settings.none_prior) / sum(self.settings.size_ratio**n for n in sizes)
         return math.log(scale * self.settings.size_ratio**size / math.comb(len(self.others), size))
 
+    def size_prior(self, size: int) -> float:
+        """Prior of one subset of that size, given that no unlisted candidate is present."""
+        return math.exp(self._log_prior(size)) / (1.0 - self.settings.none_prior)
+
     def _log_posterior(self, found: SubsetFit) -> float:
         return found.log_evidence + self._log_prior(len(found.members) - len(self.always))
 

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from ...structures.vocabulary import Frozen
 from ..constants import isotope as nucleus_of
+from .energy_prior import EnergyPrior  # noqa: TC001  (pydantic evaluates the annotation)
 
 SHIFT_RANGE_PPM = {"H": 20.0, "Li": 10.0, "O": 400.0, "F": 250.0, "Na": 80.0, "Al": 120.0, "Si": 100.0, "P": 120.0}
 """Width of the range in which a line of an unknown compound may lie, ppm."""
@@ -76,6 +77,8 @@ class MatchSettings(Frozen):
         Least population of a candidate that counts as present; the prior of populations is flat above it.
     n_population_samples, seed
         Random samples of the populations per candidate beyond the first, drawn with a fixed seed.
+    energy_prior
+        Energies of the candidates as a prior; nothing is assumed without.
     """
 
     max_members: int = Field(default=3, ge=1)
@@ -108,6 +111,7 @@ class MatchSettings(Frozen):
     least_population: float = Field(default=0.0, ge=0, lt=0.2)
     n_population_samples: int = Field(default=400, ge=200)
     seed: int = 0
+    energy_prior: EnergyPrior | None = None
 
     @model_validator(mode="after")
     def _is_possible(self) -> Self:

@@ -207,6 +207,9 @@ def test_a_mode_at_the_zone_boundary_needs_a_larger_cell(tmp_path: Path) -> None
     settings = PhononSettings(supercell=(2, 2, 2), mesh=(2, 2, 2), max_force_ev_per_ang=0.005)
     _, before = run_phonons(start, settings, tmp_path / "before", calculator=EMT())
     assert before.imaginary[0].frequency_thz == pytest.approx(-1.14, abs=0.05)
+    assert not before.is_minimum_of_supercell
+    with pytest.raises(ImaginaryModesError, match="follow the mode"):
+        before.real_frequencies_thz()
     followed = follow_imaginary(start, settings, tmp_path / "follow", calculator=EMT(), max_rounds=1)
     first = followed.rounds[0]
     assert first.repeats == (2, 2, 1)
@@ -225,6 +228,11 @@ def test_a_mode_between_the_exact_wave_vectors_is_not_followed(tmp_path: Path) -
     settings = PhononSettings(supercell=(3, 1, 1), mesh=(4, 4, 4))
     with pytest.raises(NotFollowedError, match="take a larger one"):
         follow_imaginary(start, settings, tmp_path, calculator=EMT())
+    _, found = run_phonons(start, settings, tmp_path / "round-0", calculator=EMT())
+    assert found.imaginary
+    assert found.is_minimum_of_supercell
+    with pytest.raises(ImaginaryModesError, match="take a larger supercell, or a mesh of its wave vectors only"):
+        found.real_frequencies_thz()
 
 
 def test_commensurate_points_and_settings() -> None:
