@@ -54,19 +54,20 @@ def advise(
     from .matching.next_calculation import calculation_gains
     from .matching.search import Problem
 
-    if result.assignment is None:
+    assignment = result.assignment
+    if assignment is None:
         return result
     references = {reference.isotope: reference for reference in result.references}
     predicted: dict[str, list[PredictedSite]] = {}
     for site in result.sites:
         predicted.setdefault(site.candidate_id, []).append(site)
-    known = {p.candidate_id for p in result.assignment.populations}
+    known = {p.candidate_id for p in assignment.populations}
     predicted = {key: predicted.get(key, []) for key in known}
     if with_sensitivities:
         say("how much the verdict hangs on each measurement and reference ...")
         found = sensitivities(predicted, result.measurements, references, settings)
         result = result.model_copy(update={"sensitivities": found})
-    alive, none = alive_explanations(result.assignment)
+    alive, none = alive_explanations(assignment)
     if not alive:
         return result
     isotopes = [name for name in references if any(s.isotope == name for s in result.sites)]

@@ -91,7 +91,8 @@ def test_sites_of_a_missing_candidate_are_worth_computing_if_they_could_take_ove
         assert gain.n_sites == 1
         assert 0.0 <= gain.gain_bits <= gain.entropy_bits
         gains.append(gain.gain_bits)
-    assert gains[0] > 0.02
+    # most of the doubt is on something unlisted, which no calculation of a candidate settles
+    assert gains[0] > 0.01
 
 
 def test_nothing_alive_is_refused() -> None:
