@@ -1,12 +1,13 @@
 # make demo   the whole way for AlPO4, from crystal to verdict
-# make test   lint, types and tests
-# Both set up .venv first. Nothing outside this folder is touched.
+# make test   lint, types, tests and the documentation
+# make docs   the documentation, in build/docs
+# All set up .venv first. Nothing outside this folder is touched.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: demo test lint types check install install-dev constraints clean
+.PHONY: demo test lint types check docs install install-dev constraints clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -25,7 +26,7 @@ LINKED := build/.linked-$(FILE_LIST)
 demo: install
 	$(BIN)/surfshift run $(STUDY)
 
-test: lint types check
+test: lint types check docs
 
 lint: install-dev
 	$(BIN)/ruff check
@@ -36,6 +37,11 @@ types: install-dev
 
 check: install-dev
 	$(BIN)/pytest
+
+# Every warning is an error. The pages open without a network.
+docs: install-dev
+	$(BIN)/sphinx-build -W --keep-going -q -b html -d build/docs-cache docs build/docs
+	@echo "the documentation is in build/docs/index.html"
 
 install: $(VENV)/.installed $(LINKED)
 
@@ -59,7 +65,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt $(VENV)/.torch
 	touch $@ $(LINKED)
 
 $(VENV)/.installed-dev: pyproject.toml constraints.txt $(VENV)/.torch
-	$(BIN)/python -m pip install --quiet -e '.[dev]' -C editable_mode=strict -c constraints.txt
+	$(BIN)/python -m pip install --quiet -e '.[dev,docs,view]' -C editable_mode=strict -c constraints.txt
 	rm -f build/.linked-*
 	mkdir -p build
 	touch $@ $(VENV)/.installed $(LINKED)

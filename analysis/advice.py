@@ -32,6 +32,7 @@ def advise(
     settings: MatchSettings,
     *,
     missing: Mapping[str, tuple[str, Mapping[str, tuple[int, ...]]]] | None = None,
+    with_sensitivities: bool = True,
     say: Callable[[str], None] = lambda _: None,
 ) -> StudyResult:
     """The result with sensitivities, further experiments and further calculations.
@@ -44,6 +45,8 @@ def advise(
         Settings of its match.
     missing
         Candidates without tensors: name, and multiplicities of their sites by isotope, by id.
+    with_sensitivities
+        Whether to match again without each measurement and with moved references.
     say
         Told what is being worked on.
     """
@@ -59,10 +62,11 @@ def advise(
         predicted.setdefault(site.candidate_id, []).append(site)
     known = {p.candidate_id for p in result.assignment.populations}
     predicted = {key: predicted.get(key, []) for key in known}
-    say("how much the verdict hangs on each measurement and reference ...")
-    found = sensitivities(predicted, result.measurements, references, settings)
+    if with_sensitivities:
+        say("how much the verdict hangs on each measurement and reference ...")
+        found = sensitivities(predicted, result.measurements, references, settings)
+        result = result.model_copy(update={"sensitivities": found})
     alive, none = alive_explanations(result.assignment)
-    result = result.model_copy(update={"sensitivities": found})
     if not alive:
         return result
     isotopes = [name for name in references if any(s.isotope == name for s in result.sites)]

@@ -71,7 +71,7 @@ def predict_sites(
                 f"references given: {', '.join(sorted(references)) or 'none'}"
             )
         reference = references[name]
-        environments = _environments(candidate.structure)
+        environments = site_environments(candidate.structure)
         if reference.isotope != name:
             raise PredictionError(f"the reference given for {name} is one for {reference.isotope}")
         for site in chosen:
@@ -124,7 +124,7 @@ def _check(candidate: Candidate, site: SiteTensors, reference: Reference) -> Non
         )
 
 
-def _environments(structure: AtomicStructure) -> list[str]:
+def site_environments(structure: AtomicStructure) -> list[str]:
     """Each atom with what it is bonded to, as in ``AlO4``; ligands in alphabetical order, a count of one unwritten."""
     return [
         element

@@ -16,37 +16,9 @@ from surfshift.analysis.coatings.page import write_page
 from surfshift.analysis.coatings.ranking import rank
 from surfshift.analysis.coatings.reactions import System, make_reactant, reaction_curve
 from surfshift.analysis.coatings.screening import Screener, Settings, electrode_of, formula_of
+from surfshift.analysis.coatings.windows import published_windows
 from surfshift.workflows.screening import screen_all
 
-ZHU15 = "Zhu, He and Mo, ACS Appl. Mater. Interfaces 7, 23685 (2015), recalled"
-ZHU16 = "Zhu, He and Mo, J. Mater. Chem. A 4, 3253 (2016), recalled"
-WANG19 = "Wang et al., Angew. Chem. 58, 8039 (2019), recalled"
-PUBLISHED = {
-    "LiF": (0.0, 6.36, ZHU15),
-    "LiCl": (0.0, 4.25, ZHU15),
-    "LiBr": (0.0, 3.16, ZHU15),
-    "LiI": (0.0, 2.76, ZHU15),
-    "Li2O": (0.0, 2.90, ZHU15),
-    "Li2S": (0.0, 2.01, ZHU15),
-    "Li3N": (0.0, 0.44, ZHU15),
-    "Li3P": (0.0, 0.87, ZHU15),
-    "Li3PS4": (1.71, 2.31, ZHU15),
-    "Li6PS5Cl": (1.71, 2.01, ZHU15),
-    "Li7La3Zr2O12": (0.05, 2.91, ZHU15),
-    "Li1.3Al0.3Ti1.7P3O12": (2.17, 4.21, ZHU15),
-    "Li2PO2N": (0.68, 2.63, ZHU15),
-    "Li3PO4": (0.69, 4.21, ZHU16),
-    "LiPO3": (2.48, 4.99, ZHU16),
-    "LiAlO2": (0.16, 3.70, ZHU16),
-    "LiNbO3": (1.74, 3.88, ZHU16),
-    "Li2TiO3": (1.75, 3.71, ZHU16),
-    "Li2SiO3": (0.76, 3.45, ZHU16),
-    "Li2ZrO3": (0.34, 3.41, ZHU16),
-    "LiTaO3": (1.30, 4.02, ZHU16),
-    "Li3YCl6": (0.62, 4.21, WANG19),
-    "Li3YBr6": (0.59, 3.15, WANG19),
-    "Li3InCl6": (2.38, 4.30, WANG19),
-}
 HUNDRED_FROM = ("Li", "Al", "P", "O", "Nb", "Zr", "Ti", "F", "Cl", "S", "N", "La", "Si", "Y", "B", "C", "Ta", "Br", "I")
 
 
@@ -59,7 +31,8 @@ def windows(level):
     print("| compound | reduction | published | oxidation | published | known phases present | missing |")
     print("|---|---|---|---|---|---|---|")
     errors = []
-    for formula, (low, high, _) in PUBLISHED.items():
+    for formula, published in published_windows().items():
+        low, high = published.reduction_v, published.oxidation_v
         try:
             window = screener.window(formula_of(formula))
         except Exception as error:

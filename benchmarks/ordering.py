@@ -37,9 +37,9 @@ class Timed:
     """SevenNet's energy, with the number of calls and the time they took."""
 
     def __init__(self, max_steps: int) -> None:
-        from surfshift.workflows.ordering import sevennet_energy
+        from surfshift.workflows.energies import relaxed_energy
 
-        self.evaluate = sevennet_energy(model=MODEL, max_steps=max_steps)
+        self.evaluate = relaxed_energy(model=MODEL, max_steps=max_steps)
         self.n_calls, self.wall_s, self.cpu_s = 0, 0.0, 0.0
 
     def __call__(self, structure: AtomicStructure) -> tuple[float, AtomicStructure]:

@@ -1,13 +1,14 @@
 """How fast the embedded queue takes in and finishes trivial jobs, and how both grow.
 
 ``python benchmarks/queue_throughput.py 500 2000``; jobs are finished in the runner's own process, so that the figures
-are those of the queue and not of starting Python.
+are those of the queue and not of starting Python. They are submitted as a study is: in flows of some jobs
+(``--flow 20``; a larger number than that of the jobs makes one flow of them all).
 """
 
 from __future__ import annotations
 
+import argparse
 import json
-import sys
 import tempfile
 import time
 from datetime import UTC, datetime
@@ -20,7 +21,7 @@ from jobflow_remote.remote.queue import QueueManager
 from monty.serialization import dumpfn
 from qtoolkit.core.data_objects import SubmissionResult, SubmissionStatus
 from surfshift.workflows.queue.folder import RunFolder
-from surfshift.workflows.queue.records import snapshot
+from surfshift.workflows.queue.records import JobStatus, JobWatch
 from surfshift.workflows.queue.runner import StudyRunner
 
 
@@ -53,22 +54,25 @@ class Instant(QueueManager):
         return []
 
 
-def measure(n_jobs: int) -> None:
+def measure(n_jobs: int, per_flow: int) -> None:
     """Submit and finish trivial jobs, and print what it took."""
     process = psutil.Process()
     with tempfile.TemporaryDirectory() as folder:
         run = RunFolder(Path(folder) / "run")
         run.write_project(parallel_jobs=64)
         started = time.process_time()
-        run.submit(Flow([nothing(k) for k in range(n_jobs)]), {"study": "x"})
+        numbers = range(n_jobs)
+        flows = [Flow([nothing(k) for k in numbers[start : start + per_flow]]) for start in range(0, n_jobs, per_flow)]
+        run.submit(flows, {"study": "x"})
         submitted = time.process_time() - started
         runner = StudyRunner(run, parallel_jobs=64)
         runner._local = Instant()
         done = 0
+        watch = JobWatch(runner.job_controller)
         started = time.process_time()
         while done < n_jobs:
             runner.step()
-            done = sum(record.status.value == "done" for record in snapshot(runner.job_controller).jobs)
+            done = watch.snapshot().count(JobStatus.DONE)
         finished = time.process_time() - started
         runner.cleanup()
         memory = process.memory_info().rss / 1e6
@@ -81,7 +85,11 @@ def measure(n_jobs: int) -> None:
 
 
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("numbers", type=int, nargs="*", default=[500])
+    parser.add_argument("--flow", type=int, default=20)
+    arguments = parser.parse_args()
     print("| jobs | submission, cpu s | jobs/s | processing, cpu s | jobs/s | memory, MB | disk, MB |")
     print("|---|---|---|---|---|---|---|")
-    for word in sys.argv[1:] or ["500"]:
-        measure(int(word))
+    for number in arguments.numbers:
+        measure(number, arguments.flow)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .accepting import as_structure
 from .hydroxylation import CoverageError, hydroxylate, possible_coverages
 from .library import build_crystal, load_crystal
 from .slabs import AtomBudgetError, cut_slabs
@@ -12,17 +13,19 @@ from .vocabulary import AtomicStructure, Candidate, Region
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from .accepting import StructureLike
+
 
 __all__ = ["AtomBudgetError", "bulk_candidate", "cover_slabs", "enumerate_surfaces"]
 
 
-def bulk_candidate(crystal: str | AtomicStructure, *, name: str = "") -> Candidate:
+def bulk_candidate(crystal: str | StructureLike, *, name: str = "") -> Candidate:
     """The bulk phase of a library crystal or of a structure, as a candidate.
 
     Parameters
     ----------
     crystal
-        Name of a library crystal, or a structure.
+        Name of a library crystal, or a structure, of ase and pymatgen too.
     name
         Name of the candidate; by default that of the crystal, or the formula of the structure.
 
@@ -34,7 +37,8 @@ def bulk_candidate(crystal: str | AtomicStructure, *, name: str = "") -> Candida
     if isinstance(crystal, str):
         structure, parent = build_crystal(load_crystal(crystal)), crystal
     else:
-        structure, parent = crystal, name or crystal.formula
+        structure = as_structure(crystal)
+        parent = name or structure.formula
     return Candidate(
         name=name or parent,
         kind="bulk",
@@ -45,7 +49,7 @@ def bulk_candidate(crystal: str | AtomicStructure, *, name: str = "") -> Candida
 
 
 def enumerate_surfaces(
-    bulk: AtomicStructure,
+    bulk: StructureLike,
     parent: str,
     miller: Sequence[int],
     *,
@@ -83,6 +87,7 @@ def enumerate_surfaces(
     CoverageError
         If a coverage fits no termination at all.
     """
+    bulk = as_structure(bulk)
     slabs = cut_slabs(
         bulk,
         miller,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
-from .errors import SurfshiftError
+from .errors import SurfshiftError, redacted
 from .importing import from_pymatgen
 
 if TYPE_CHECKING:
@@ -40,10 +41,12 @@ def fetch_materials_project(material_id: str, *, api_key: str | None = None) -> 
         with MPRester(api_key) as client:
             structure = client.get_structure_by_material_id(material_id, conventional_unit_cell=True)
     except Exception as error:
+        # The cause is left out: the client's errors may repeat the key.
+        told = redacted(str(error), api_key, os.environ.get("MP_API_KEY"), os.environ.get("PMG_MAPI_KEY"))
         raise FetchError(
-            f"{material_id}: the Materials Project did not give a structure: {error}; check the id, the key "
+            f"{material_id}: the Materials Project did not give a structure: {told}; check the id, the key "
             "(api_key or MP_API_KEY) and the connection"
-        ) from error
+        ) from None
     return from_pymatgen(structure, name=material_id)
 
 

@@ -96,7 +96,7 @@ def place_groups(
         if {targets[k] for k in donors} == set(donors) and {targets[k] for k in acceptors} == set(acceptors)
     ]
     coords = dry.cart_coords
-    oxygen = {k: coords[missing[k].atom] + missing[k].vector_ang for k in sorted(donors)}
+    oxygen = {k: coords[missing[k].atom] + _vector_to_oxygen(dry, missing[k]) for k in sorted(donors)}
     others = np.vstack([coords, *oxygen.values()])
     kinds = [
         "O" if q < 0 else e if e == "H" else "cation" for e, q in zip(dry.elements, dry.oxidation_states, strict=True)
@@ -136,6 +136,16 @@ def place_groups(
         kinds += ["H"] * len(best[1])
     positions = [*oxygen.values(), *(hydrogen[k] for k in sorted(hydrogen))]
     return AddedAtoms(elements=("O",) * len(oxygen) + ("H",) * len(hydrogen), positions_ang=np.array(positions))
+
+
+def _vector_to_oxygen(dry: AtomicStructure, lost: MissingBond) -> NDArray[np.float64]:
+    """From a cation to the O that replaces the anion it lost: in its place, at the length of a bond as strong."""
+    if lost.partner == "O":
+        return lost.vector_ang
+    cation = dry.elements[lost.atom]
+    length = float(np.linalg.norm(lost.vector_ang))
+    shorter = bond_valence_length(cation, "O") - bond_valence_length(cation, lost.partner)
+    return lost.vector_ang * ((length + shorter) / length)
 
 
 def _anions_clash(

@@ -2,7 +2,7 @@
 
 Occupancies are rounded to whole numbers of atoms in a neutral supercell, ions are annealed over their sites on an Ewald
 matrix from several random starts, and what the parent's space group makes equivalent is kept once. The best may be
-ranked again by any energy, for example that of ``surfshift.workflows.ordering.sevennet_energy``.
+ranked again by any energy, for example that of ``surfshift.workflows.energies.relaxed_energy``.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Competing phases: crystallographic facts of a wide set of compounds, built as primitive cells.
 
-Three sources are put together: the ordered crystals of the library, compounds in structure types of the AFLOW
-prototypes that pymatgen ships, and compounds stated by their own asymmetric unit. Cells and free parameters are
-approximate; a relaxation by one potential follows before any energy is used.
+Four sources are put together: the ordered crystals of the library, compounds in structure types of the AFLOW
+prototypes that pymatgen ships, compounds stated by their own asymmetric unit, and ordered cells of disordered crystals.
+Cells and free parameters are approximate; a relaxation by one potential follows before any energy is used.
 """
 
 from __future__ import annotations
@@ -27,6 +27,9 @@ SHORTEST_ANG = 0.6
 
 ELEMENT_CELLS = ("H", "B", "C", "N", "O", "F", "Cl", "P", "Br", "I", "Y", "In", "Si", "Al", "Ti", "Co", "Ni", "Zr")
 """Elements whose crystals come from the Delta-codes collection that ase ships; Nb and Ta too, see ``_elements``."""
+
+ORDERED_CELLS = "ordered_cells.json"
+"""Relaxed ordered cells of disordered crystals, as ``surfshift phases table --cells`` writes them."""
 
 TOO_LARGE = ("LiNi0.8Mn0.1Co0.1O2_model",)
 """Library crystals that are models of solid solutions and no phases of their own."""
@@ -135,7 +138,7 @@ def _without_booleans(loader: Any) -> Any:
 def _facts() -> dict[str, tuple[PhaseFacts, tuple[str, Any]]]:
     """Each phase's facts with the kind of builder and its data."""
     found: dict[str, tuple[PhaseFacts, tuple[str, Any]]] = {}
-    for facts, how in (*_library(), *_elements(), *_aflow(), *_own()):
+    for facts, how in (*_library(), *_elements(), *_aflow(), *_own(), *_ordered()):
         found.setdefault(facts.name, (facts, how))
     return found
 
@@ -215,6 +218,27 @@ def _own() -> list[tuple[PhaseFacts, tuple[str, Any]]]:
                 density_g_cm3=round(float(structure.density), 3),
             )
             found.append((facts, ("own", structure)))
+    return found
+
+
+def _ordered() -> list[tuple[PhaseFacts, tuple[str, Any]]]:
+    import json
+
+    from pymatgen.core.structure import Structure
+
+    text = (files(__package__) / "data" / "phases" / ORDERED_CELLS).read_text(encoding="utf-8")
+    found = []
+    for row in json.loads(text):
+        structure = Structure(row["lattice"], row["elements"], row["frac_coords"])
+        facts = PhaseFacts(
+            name=row["name"],
+            formula=row["formula"],
+            structure_type=f"ordered {row['ordered_from']}",
+            source=f"{row['source']}; {row['rounding']}",
+            grade="model",
+            density_g_cm3=round(float(structure.density), 3),
+        )
+        found.append((facts, ("own", structure)))
     return found
 
 

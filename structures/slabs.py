@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
+from .accepting import as_structure
 from .errors import SurfshiftError
 from .facets import Matrix2, cells_of, in_plane_supercell
 from .reconstruction import Variant, off_stoichiometric_variants, zero_dipole_variants
@@ -29,6 +30,8 @@ __all__ = [
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    from .accepting import StructureLike
 
 T = TypeVar("T")
 
@@ -63,7 +66,7 @@ class _Plan:
 
 
 def cut_slabs(
-    bulk: AtomicStructure,
+    bulk: StructureLike,
     miller: Sequence[int],
     *,
     thickness_ang: float | None = None,
@@ -92,7 +95,7 @@ def cut_slabs(
     Parameters
     ----------
     bulk
-        The crystal, with oxidation states.
+        The crystal, with oxidation states; of ase and pymatgen too.
     miller
         The facet, in the axes of ``bulk``.
     thickness_ang
@@ -140,6 +143,7 @@ def cut_slabs(
     UnitError
         If a unit of ``keep_units`` is none.
     """
+    bulk = as_structure(bulk)
     _check_request(bulk, thickness_ang, layers, vacuum_ang)
     system = CutSystem(bulk, miller, keep=keep_units)
     windows = system.windows(thickness_ang=thickness_ang, layers=layers)

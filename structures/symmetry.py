@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 from pydantic import model_validator
 
+from .accepting import as_structure
 from .vocabulary import AtomicStructure, Frozen, Tensor3, as_tensor3
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from numpy.typing import NDArray
+
+    from .accepting import StructureLike
 
 
 class SiteOrbit(Frozen):
@@ -58,14 +61,14 @@ def symmetry_operations(
 
 
 def distinct_sites(
-    structure: AtomicStructure, *, elements: Collection[str] | None = None, tolerance_ang: float = 0.01
+    structure: StructureLike, *, elements: Collection[str] | None = None, tolerance_ang: float = 0.01
 ) -> tuple[SiteOrbit, ...]:
     """Symmetry-distinct sites, in the order of their first atom.
 
     Parameters
     ----------
     structure
-        Any periodic structure; a slab's vacuum is part of its cell.
+        Any periodic structure, of ase and pymatgen too; a slab's vacuum is part of its cell.
     elements
         Only sites of these elements; all by default.
     tolerance_ang
@@ -76,6 +79,7 @@ def distinct_sites(
     ValueError
         If spglib finds no symmetry at all, which means the structure is not a valid cell.
     """
+    structure = as_structure(structure)
     operations = symmetry_operations(structure, tolerance_ang=tolerance_ang)
     lattice, inverse = structure.lattice.T, np.linalg.inv(structure.lattice.T)
     frac = np.array(structure.frac_coords)

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import tomllib
 import zipfile
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
@@ -19,8 +20,9 @@ from packaging.requirements import Requirement
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("analysis", "hpc_templates", "structures", "workflows")
 TOP_LEVEL = {
-    ".ci", ".gitignore", ".pre-commit-config.yaml", "CHANGELOG.md", "CITATION.cff", "LICENSE", "Makefile", "README.md",
-    "benchmarks", "conftest.py", "constraints.txt", "docs", "examples", "pyproject.toml", "tests", *FOLDERS,
+    ".ci", ".gitignore", ".pre-commit-config.yaml", "CHANGELOG.md", "CITATION.cff", "LICENSE", "MANIFEST.in",
+    "Makefile", "README.md", "benchmarks", "conftest.py", "constraints.txt", "docs", "examples", "pyproject.toml",
+    "tests", *FOLDERS,
 }  # fmt: skip
 MAX_LINES = 600
 # The direction of the project: what each folder may import from its siblings.
@@ -158,7 +160,9 @@ def test_import_finder_sees_all_kinds(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def dependency_lines() -> list[str]:
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    tables = re.findall(r"^(?:dependencies|databases|dev) = \[\n(.*?)^\]", text, flags=re.MULTILINE | re.DOTALL)
+    tables = re.findall(
+        r"^(?:dependencies|databases|view|docs|dev) = \[\n(.*?)^\]", text, flags=re.MULTILINE | re.DOTALL
+    )
     return [line for table in tables for line in table.splitlines() if line.strip()]
 
 
@@ -193,8 +197,8 @@ def normal(name: str) -> str:
 def test_every_import_is_a_declared_dependency(path: Path) -> None:
     is_shipped = path in SHIPPED
     extras = PYPROJECT["project"]["optional-dependencies"]
-    # clients of databases are imported where they are asked for, with a message where they are missing
-    allowed = extras["databases"] if is_shipped else extras["dev"]
+    # clients of databases and the page's server are imported where they are asked for, with a message if missing
+    allowed = [*extras["databases"], *extras["view"], *([] if is_shipped else [*extras["docs"], *extras["dev"]])]
     declared = {normal(Requirement(text).name) for text in [*PYPROJECT["project"]["dependencies"], *allowed]}
     known = packages_distributions()
     names = {name.split(".")[0] for name, _ in imported(path)} - {"surfshift", "__future__"} - sys.stdlib_module_names
@@ -253,21 +257,41 @@ def test_forbidden_text_is_recognised(text: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Names in the wheel, built from a copy so that the checkout stays clean."""
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the wheel and the source archive, built from a copy so that the checkout stays clean."""
     source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
     for path in FILES:
         copy = source / path.relative_to(ROOT)
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, copy)
-    code = "import sys; from setuptools import build_meta; print(build_meta.build_wheel(sys.argv[1]))"
+    # building changes sys.argv
+    code = "import sys; from setuptools import build_meta as b; to = sys.argv[1]; b.build_wheel(to); b.build_sdist(to)"
     done = subprocess.run(
         [sys.executable, "-c", code, str(target)], cwd=source, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    (built,) = target.glob("*.whl")
-    with zipfile.ZipFile(built) as archive:
+    return target
+
+
+@pytest.fixture(scope="module")
+def wheel(built: Path) -> list[str]:
+    """Names in the wheel."""
+    (path,) = built.glob("*.whl")
+    assert path.stat().st_size < 2_000_000
+    with zipfile.ZipFile(path) as archive:
         return archive.namelist()
+
+
+def test_the_source_archive_holds_what_is_installed_and_no_more(built: Path) -> None:
+    (path,) = built.glob("*.tar.gz")
+    with tarfile.open(path) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    tops = {name.split("/")[0] for name in names} - {"", "setup.cfg", "PKG-INFO", "surfshift.egg-info"}
+    assert tops == {
+        *FOLDERS, "CHANGELOG.md", "CITATION.cff", "LICENSE", "MANIFEST.in", "README.md", "constraints.txt",
+        "pyproject.toml",
+    }  # fmt: skip
+    assert {as_id(path) for path in SHIPPED} <= names
 
 
 def test_the_wheel_holds_only_surfshift(wheel: list[str]) -> None:

@@ -1,13 +1,16 @@
 """An adaptive run: cheap tensors for all candidates, the others only for those that the measurements leave alive.
 
 A run is a sequence of stages, one isotope with one protocol each, the isotope with most measured values per site
-first. After a stage the candidates still alive are weighed against the measurements of the isotopes that are
-complete; one whose probability of being present, alone, mixed, or beside something unlisted, is below
-``ALIVE_PROBABILITY`` gets no further tensors. From the second isotope on candidates come one by one, the most
-probable first, and a run ends as soon as the verdict is settled: when the tensors still missing, drawn again and
-again from what other candidates show, would leave it as it is in ``SETTLED_SHARE`` of the cases. With a better
-protocol than ``fast`` the study first goes through all isotopes with ``fast``; the better one is used only if it is
-expected to say something (``MIN_GAIN_BITS``). Everything is decided from the finished outputs, so a run that was
+first. It opens with all measured isotopes of the cheapest candidate, which shows where lines lie. The other candidates
+follow by what they are expected to say for their cost, few at a time (with spectra all at once). After a stage the
+candidates still alive are weighed against the measurements of the isotopes that are complete; one whose probability of
+being present, alone, mixed, or beside something unlisted, is below ``ALIVE_PROBABILITY`` gets no further tensors. From
+the second isotope on candidates come one by one, the most probable first.
+
+A run ends as soon as the verdict is settled: when the tensors still missing, of whole candidates or of isotopes, drawn
+again and again from what other candidates show, would leave it as it is in ``SETTLED_SHARE`` of the cases. With a
+better protocol than ``fast`` the study first goes through all isotopes with ``fast``; the better one is used only if it
+is expected to say something (``MIN_GAIN_BITS``). Everything is decided from the finished outputs, so a run that was
 killed decides the same when it goes on.
 """
 
@@ -22,7 +25,8 @@ from .study import element_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from ..analysis.matching.search import Problem
+    from ..analysis.matching.next_calculation import Plan
+    from ..analysis.matching.search import Problem, Weighed
     from ..analysis.vocabulary import Measurement, PredictedSite, Reference, SiteTensors
     from ..structures.symmetry import SiteOrbit
     from ..structures.vocabulary import Candidate
@@ -39,6 +43,12 @@ SETTLED_SHARE = 0.95
 """Share of simulated outcomes that must leave the verdict as it is before the rest is not computed."""
 
 SETTLED_DRAWS = 40
+
+LIKELY_PROBABILITY = 0.5
+"""A candidate more probable to be present than this, by its first isotope, is finished before others are begun."""
+
+_ORDER_DRAWS = 16
+"""Outcomes drawn per candidate to choose which one comes next."""
 
 SCREEN_PROTOCOL = "fast"
 
@@ -97,11 +107,18 @@ def stages(study: StudyFile, measurements: Sequence[Measurement], n_sites: Mappi
 def first_settings(
     study: StudyFile, measurements: Sequence[Measurement], candidates: Sequence[Candidate]
 ) -> NmrSettings:
-    """NMR settings of the first stage."""
+    """NMR settings of what is put into the queue at first: no isotope where candidates are computed few at a time."""
     found = stages(study, measurements, count_sites(study.nmr, candidates))
     if not found:
         return study.nmr
-    return study.nmr.model_copy(update={"isotopes": (found[0].isotope,), "protocol": found[0].protocol})
+    isotopes = (found[0].isotope,) if _has_spectra(measurements, {stage.isotope for stage in found}) else ()
+    return study.nmr.model_copy(update={"isotopes": isotopes, "protocol": found[0].protocol})
+
+
+def _has_spectra(measurements: Sequence[Measurement], isotopes: set[str]) -> bool:
+    from ..analysis.vocabulary import PeakList
+
+    return any(not isinstance(m, PeakList) for m in measurements if m.isotope in isotopes)
 
 
 def count_sites(nmr: NmrSettings, candidates: Sequence[Candidate]) -> dict[str, int]:
@@ -146,14 +163,22 @@ def decide(
                 return decision
             decision.protocol, decision.complete = stage.protocol, ()
         missing = _missing(study, stage, decision.alive, tensors)
+        rest = [s for s in plan[number:] if s.protocol == stage.protocol]
         if missing and not decision.complete:
-            decision.todo, decision.stage = missing, stage
+            given = _Given(study, inputs, tensors, references_of(stage.protocol))
+            if _has_spectra(inputs.measurements, {s.isotope for s in rest}):
+                decision.todo = missing
+            else:
+                decision.todo = _opening(given, decision, rest) or _next_candidates(given, decision, rest, missing)
+            decision.stage = stage if decision.todo else None
             return decision
         if missing:
             batch = _batch(decision, missing)
             is_known = len({c.id for c, _ in missing}) < len(decision.alive)
-            rest = [s for s in plan[number:] if s.protocol == stage.protocol]
-            if is_known and _is_settled(study, inputs, decision, tensors, references_of(stage.protocol), rest=rest):
+            given = _Given(study, inputs, tensors, references_of(stage.protocol))
+            if is_known and (
+                _is_settled_by_whole(given, decision, rest) or _is_settled(given, decision, decision.alive, rest)
+            ):
                 return decision
             decision.todo, decision.stage = batch, stage
             return decision
@@ -240,14 +265,7 @@ def _cull(
     """Take out the candidates that the measurements of the complete isotopes leave improbable."""
     isotope = decision.complete[-1]
     problem = _problem(study, inputs, decision, tensors, references)
-    present = dict.fromkeys(problem.ids, 0.0)
-    for item in problem.weigh():
-        if item.fit is not None:
-            for member in item.fit.members:
-                present[problem.ids[member]] += item.probability
-        else:
-            for member, chance in item.beside.items():
-                present[problem.ids[member]] += item.probability * chance
+    present = _present(problem, problem.weigh())
     decision.present = present
     always = {problem.ids[i] for i in problem.always}
     kept = [c for c in decision.alive if c.id in always or present[c.id] >= ALIVE_PROBABILITY]
@@ -276,45 +294,162 @@ def _batch(
     return tuple(pair for pair in missing if pair[0].id == chosen)
 
 
-def _is_settled(
-    study: StudyFile,
-    inputs: Inputs,
+@dataclass(frozen=True)
+class _Given:
+    """What a decision is made from: study, measurements, finished tensors, and the references of one protocol."""
+
+    study: StudyFile
+    inputs: Inputs
+    tensors: Sequence[SiteTensors]
+    references: Mapping[str, Reference]
+
+    def problem(self, decision: Decision) -> Problem:
+        """The match of the living candidates with the measurements of the complete isotopes."""
+        return _problem(self.study, self.inputs, decision, self.tensors, self.references)
+
+
+def _opening(given: _Given, decision: Decision, rest: Sequence[Stage]) -> tuple[tuple[Candidate, SiteOrbit], ...]:
+    """All measured isotopes of one candidate: of those always present, else of all, the one with fewest sites."""
+    from .candidates import always_present_ids
+    from .jobs import wanted_sites
+
+    always = set(always_present_ids(given.study, decision.alive))
+    nmr = given.study.nmr.model_copy(update={"isotopes": tuple(stage.isotope for stage in rest)})
+    first = min(decision.alive, key=lambda c: (c.id not in always, len(wanted_sites(c, nmr))))
+    return tuple(pair for stage in rest for pair in _missing(given.study, stage, [first], given.tensors))
+
+
+def _next_candidates(
+    given: _Given,
     decision: Decision,
-    tensors: Sequence[SiteTensors],
-    references: Mapping[str, Reference],
-    *,
     rest: Sequence[Stage],
-) -> bool:
-    """Whether the tensors still missing would hardly change the verdict; never said where spectra are to come."""
+    missing: Sequence[tuple[Candidate, SiteOrbit]],
+) -> tuple[tuple[Candidate, SiteOrbit], ...]:
+    """Sites that follow while not all candidates have the first isotope; none if the verdict is settled.
+
+    A candidate that is probably present by its first isotope is finished at once. The others come by expected
+    information for their expected time, at most half as many at a time as are known.
+    """
+    from ..analysis.matching.next_calculation import calculation_gains
+    from .candidates import always_present_ids
+    from .costs import nmr_seconds
+
+    lacking = {candidate.id: candidate for candidate, _ in missing}
+    known = tuple(candidate for candidate in decision.alive if candidate.id not in lacking)
+    if not known or set(always_present_ids(given.study, decision.alive)) & set(lacking):
+        return tuple(missing)
+    isotope = rest[0].isotope
+    if _is_settled_by_whole(given, decision, rest):
+        return ()
+    partial = Decision(
+        known, decision.protocol, (isotope,), ruled_out={**decision.ruled_out, **dict.fromkeys(lacking, "")}
+    )
+    problem = given.problem(partial)
+    weighed = problem.weigh()
+    present = _present(problem, weighed)
+    unfinished = {
+        c.id: sites
+        for c in known
+        if (sites := tuple(pair for stage in rest for pair in _missing(given.study, stage, [c], given.tensors)))
+    }
+    likely = max(unfinished, key=lambda key: present[key], default=None)
+    if likely is not None and present[likely] >= LIKELY_PROBABILITY:
+        return unfinished[likely]
+    explanations = {
+        tuple(problem.ids[i] for i in item.fit.members): item.probability
+        for item in weighed
+        if item.fit is not None and item.probability > 0
+    }
+    plans = [
+        _plan(candidate, decision.protocol, {isotope: [orbit for c, orbit in missing if c.id == key]})
+        for key, candidate in lacking.items()
+    ]
+    none = math.fsum(item.probability for item in weighed if item.fit is None)
+    gains = calculation_gains(problem, explanations, none, plans, draws=_ORDER_DRAWS)
+    nmr = given.study.nmr.model_copy(update={"isotopes": (isotope,), "protocol": decision.protocol})
+    bits = {gain.candidate_name: gain.gain_bits for gain in gains}
+    worth = {key: bits[c.name] / max(nmr_seconds(c, nmr), 1.0) for key, c in lacking.items()}
+    order = sorted(lacking, key=lambda key: -worth[key])
+    chosen = set(order[: max(1, len(known) // 2)])
+    return tuple(pair for pair in missing if pair[0].id in chosen)
+
+
+def _is_settled_by_whole(given: _Given, decision: Decision, rest: Sequence[Stage]) -> bool:
+    """Whether the verdict on the candidates with all isotopes is settled; the others then leave the list."""
+    lacking = {c.id for stage in rest for c, _ in _missing(given.study, stage, decision.alive, given.tensors)}
+    whole = tuple(candidate for candidate in decision.alive if candidate.id not in lacking)
+    if len(whole) < 2 or not lacking:
+        return False
+    isotopes = tuple(dict.fromkeys([*decision.complete, *(stage.isotope for stage in rest)]))
+    now = Decision(whole, decision.protocol, isotopes, ruled_out={**decision.ruled_out, **dict.fromkeys(lacking, "")})
+    is_settled = _is_settled(given, now, decision.alive, rest)
+    decision.notes += now.notes
+    if is_settled:
+        for candidate in decision.alive:
+            if candidate.id in lacking:
+                why = f"{candidate.name} was not computed in full: the verdict is settled without it"
+                decision.ruled_out[candidate.id] = why
+        decision.alive, decision.complete = whole, isotopes
+    return is_settled
+
+
+def _present(problem: Problem, weighed: Sequence[Weighed]) -> dict[str, float]:
+    """Probability of each candidate to be present, alone, mixed, or beside something unlisted."""
+    present = dict.fromkeys(problem.ids, 0.0)
+    for item in weighed:
+        if item.fit is not None:
+            for member in item.fit.members:
+                present[problem.ids[member]] += item.probability
+        else:
+            for member, chance in item.beside.items():
+                present[problem.ids[member]] += item.probability * chance
+    return present
+
+
+def _plan(candidate: Candidate, protocol: str, orbits: Mapping[str, Sequence[SiteOrbit]]) -> Plan:
+    """The calculation of sites of a candidate that were not computed yet, with what their places alone tell."""
+    from ..analysis.matching.next_calculation import Plan
+    from ..analysis.prediction import distance_to_hydrogen
+
+    counts = {isotope: tuple(len(orbit.atom_indices) for orbit in several) for isotope, several in orbits.items()}
+    distances = {
+        isotope: tuple(distance_to_hydrogen(candidate.structure, orbit.atom_indices[0]) for orbit in several)
+        for isotope, several in orbits.items()
+    }
+    return Plan(candidate.name, protocol, candidate.id, candidate.name, 1.0, "", counts, None, distances)
+
+
+def _is_settled(given: _Given, decision: Decision, alive: Sequence[Candidate], rest: Sequence[Stage]) -> bool:
+    """Whether the tensors still missing of ``alive`` would hardly change the verdict on those of the decision.
+
+    Never said where spectra are to come.
+    """
     import numpy as np
 
-    from ..analysis.matching.next_calculation import Plan, invented_sites
+    from ..analysis.matching.next_calculation import invented_sites
     from ..analysis.matching.search import Problem as MatchProblem
     from ..analysis.matching.verdict import assignment_of
-    from ..analysis.vocabulary import PeakList
 
     isotopes = {stage.isotope for stage in rest}
-    if any(not isinstance(m, PeakList) for m in inputs.measurements if m.isotope in isotopes):
+    if _has_spectra(given.inputs.measurements, isotopes):
         return False
-    now = _problem(study, inputs, decision, tensors, references)
+    now = given.problem(decision)
     found = assignment_of(now, now.weigh())
-    everything = Decision(decision.alive, decision.protocol, ruled_out=decision.ruled_out)
+    ruled_out = {key: why for key, why in decision.ruled_out.items() if key not in {c.id for c in alive}}
+    everything = Decision(tuple(alive), decision.protocol, ruled_out=ruled_out)
     everything.complete = tuple(dict.fromkeys([*decision.complete, *isotopes]))
     if any(
-        not any(own_sites_of(candidate, tensors, decision.protocol, isotope) for candidate in decision.alive)
+        not any(own_sites_of(candidate, given.tensors, decision.protocol, isotope) for candidate in alive)
         for isotope in isotopes
     ):
         return False
-    whole = _problem(study, inputs, everything, tensors, references)
+    whole = given.problem(everything)
     plans = []
-    for candidate in decision.alive:
-        counts = {
-            stage.isotope: tuple(len(orbit.atom_indices) for _, orbit in lacking)
-            for stage in rest
-            if (lacking := _missing(study, stage, [candidate], tensors))
-        }
-        plans.append(Plan(candidate.name, "", candidate.id, candidate.name, 1.0, "", counts, None))
-    rng = np.random.default_rng(study.matching.seed)
+    for candidate in alive:
+        lacking = {stage.isotope: _missing(given.study, stage, [candidate], given.tensors) for stage in rest}
+        orbits = {isotope: [orbit for _, orbit in pairs] for isotope, pairs in lacking.items() if pairs}
+        plans.append(_plan(candidate, decision.protocol, orbits))
+    rng = np.random.default_rng(given.study.matching.seed)
     same = 0
     for draw in range(SETTLED_DRAWS):
         drawn = {
@@ -331,7 +466,8 @@ def _is_settled(
             return False
     decision.notes.append(
         f"settled: '{found.verdict.value}' stays in {same} of {SETTLED_DRAWS} simulated outcomes of the tensors of "
-        f"{', '.join(sorted(isotopes))} that were not computed; these measurements were left out of the verdict"
+        f"{', '.join(sorted(isotopes))} that were not computed; measurements of isotopes that are not complete were "
+        "left out of the verdict"
     )
     return True
 

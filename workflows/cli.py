@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from . import cli_hpc
+from . import cli_archive, cli_hpc, cli_view
 from .cli_coatings import register
+from .cli_examples import add_examples
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -29,7 +30,6 @@ app = typer.Typer(
     help="Which surface or interphase is this? Candidate surfaces, their NMR tensors from DFT, and measured spectra, "
     "weighed together.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 
@@ -40,21 +40,34 @@ FolderOption = Annotated[
     Path | None, typer.Option("--folder", help="Run folder; NAME-run beside the study file without it.")
 ]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-def _console() -> Console:
+def _console(*, stderr: bool = False) -> Console:
     from rich.console import Console
 
-    return Console()
+    return Console(stderr=stderr)
 
 
 def _say(text: str) -> None:
     _console().print(text, markup=False, highlight=False, soft_wrap=True)
 
 
-def _finish(outcome: Outcome) -> None:
+def _tell(text: str) -> None:
+    """Say something beside a result that machines read."""
+    _console(stderr=True).print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _finish(outcome: Outcome, *, as_json: bool = False) -> None:
     """Print the verdict and what failed; the exit code says whether all jobs succeeded."""
     result = outcome.result
+    if as_json:
+        from .cli_json import verdict_json
+
+        print(verdict_json(result, outcome.report))
+        if result.failures:
+            raise typer.Exit(EXIT_FAILED_JOBS)
+        return
     if result.assignment is not None:
         _say(f"\n{result.assignment.verdict.value}: {result.assignment.statement}")
     else:
@@ -70,11 +83,13 @@ def _finish(outcome: Outcome) -> None:
 @app.command()
 def run(
     study: StudyArgument,
+    *,
     folder: FolderOption = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Move an earlier run aside and start over.")] = False,
     adaptive: Annotated[
         bool, typer.Option("--adaptive", help="Compute only what the verdict needs, as run.adaptive does.")
     ] = False,
+    as_json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
     """Run a study from its file to its report; goes on where an earlier run of it stopped."""
@@ -83,26 +98,29 @@ def run(
     from .study import load_study
     from .study_run import check_fits, go_on, move_aside, run_folder, start
 
+    say = _tell if as_json else _say
     settings = load_study(study)
     if adaptive:
         settings = settings.model_copy(update={"run": settings.run.model_copy(update={"adaptive": True})})
     place = run_folder(settings, study, folder)
     if fresh and (aside := move_aside(place)) is not None:
-        _say(f"the earlier run is now in {aside}")
+        say(f"the earlier run is now in {aside}")
     if place.is_submitted:
         check_fits(place, settings)
-        _say(f"going on with the run in {place.path}")
+        say(f"going on with the run in {place.path}")
     else:
-        start(place, settings, study, say=_say)
-    _finish(go_on(place, settings, Progress(_console(), settings.study), say=_say))
+        start(place, settings, study, say=say)
+    _finish(go_on(place, settings, Progress(_console(stderr=as_json), settings.study), say=say), as_json=as_json)
 
 
 @app.command()
 def resume(
     study: StudyArgument,
+    *,
     folder: FolderOption = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run failed jobs once more.")] = False,
     everything: Annotated[bool, typer.Option("--all", help="Also compute what an adaptive run left out.")] = False,
+    as_json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
     """Go on with a run that was stopped or killed; finished jobs are not repeated."""
@@ -114,47 +132,54 @@ def resume(
     settings = load_study(study)
     place = run_folder(settings, study, folder)
     check_fits(place, settings)
-    progress = Progress(_console(), settings.study)
-    _finish(go_on(place, settings, progress, retry_failed=retry_failed, complete=everything, say=_say))
+    progress = Progress(_console(stderr=as_json), settings.study)
+    say = _tell if as_json else _say
+    found = go_on(place, settings, progress, retry_failed=retry_failed, complete=everything, say=say)
+    _finish(found, as_json=as_json)
 
 
 @app.command()
-def status(study: StudyArgument, folder: FolderOption = None, debug: DebugOption = False) -> None:
+def status(
+    study: StudyArgument,
+    folder: FolderOption = None,
+    *,
+    watch: Annotated[
+        float | None, typer.Option("--watch", min=1, help="Look again every so many seconds, until nothing runs.")
+    ] = None,
+    as_json: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
     """Show what is done, what runs and what is left."""
     del debug
-    from rich.table import Table
-    from rich.text import Text
-
-    from .hpc.spending import spending
-    from .hpc.workers import cluster_of
-    from .progress import clock, summary
-    from .queue.records import snapshot
+    from .cli_status import show_status
     from .study import load_study
     from .study_run import run_folder
 
     settings = load_study(study)
     place = run_folder(settings, study, folder)
     place.state()
-    now = snapshot(place.controller())
-    table = Table("job", "status", "time", "why it failed", box=None)
-    for job in now.jobs:
-        took = "" if job.seconds is None else clock(job.seconds)
-        table.add_row(Text(job.name), job.status.value, took, Text(job.reason.splitlines()[0] if job.reason else ""))
-    _console().print(table)
-    _say(summary(now))
-    workers = cluster_of(settings)
-    _say(str(spending(now, workers.placement.limits if workers else None)))
+    show_status(_console(), place, settings, watch_seconds=watch, as_json=as_json)
 
 
 @app.command()
-def report(study: StudyArgument, folder: FolderOption = None, debug: DebugOption = False) -> None:
+def report(
+    study: StudyArgument,
+    folder: FolderOption = None,
+    *,
+    thorough: Annotated[
+        bool,
+        typer.Option("--thorough", help="With spectra: match also without each one and with moved references."),
+    ] = False,
+    as_json: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
     """Predict, match and report again from what is finished, without running a job."""
     del debug
     from .study import load_study
     from .study_run import report_again, run_folder
 
     settings = load_study(study)
-    _finish(report_again(run_folder(settings, study, folder), settings))
+    _finish(report_again(run_folder(settings, study, folder), settings, is_thorough=thorough), as_json=as_json)
 
 
 @app.command()
@@ -193,13 +218,28 @@ def structures(
 @app.command()
 def init(
     path: Annotated[Path, typer.Argument(help="Where to write it.", metavar="PATH")] = Path("study.yaml"),
+    *,
+    crystal: Annotated[str | None, typer.Option("--crystal", help="A crystal of the library.")] = None,
+    structure: Annotated[Path | None, typer.Option("--structure", help="A structure file of your own.")] = None,
+    isotope: Annotated[list[str] | None, typer.Option("--isotope", help="Nucleus; repeatable.")] = None,
+    miller: Annotated[list[str] | None, typer.Option("--miller", help="Facet; repeatable.", metavar="H,K,L")] = None,
+    peaks: Annotated[Path | None, typer.Option("--peaks", help="Measured peaks (CSV) of the first nucleus.")] = None,
+    field_tesla: Annotated[float | None, typer.Option(help="Magnetic field in tesla, of the peaks.")] = None,
     debug: DebugOption = False,
 ) -> None:
-    """Write a commented study file to start from."""
+    """Write a commented study file to start from; options fill in what is yours."""
     del debug
     from .template import write_template
 
-    write_template(path)
+    write_template(
+        path,
+        crystal=crystal,
+        structure=structure,
+        isotopes=isotope or (),
+        facets=miller or (),
+        peaks=peaks,
+        field_tesla=field_tesla,
+    )
     _say(f"wrote {path}; edit it, then: surfshift run {path}")
 
 
@@ -251,6 +291,7 @@ def spectrum(
     baseline: Annotated[str, typer.Option(help="none, polynomial or als.")] = "none",
     picture: Annotated[Path | None, typer.Option(help="PNG to write; NAME.png without it.")] = None,
     csdm: Annotated[Path | None, typer.Option(help="CSDM file to write (.csdf).")] = None,
+    as_json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
     """Read a measured spectrum, say what was read, and draw it."""
@@ -273,11 +314,19 @@ def spectrum(
             {"phase_zero_deg": phase[0], "phase_first_deg": phase[1], "baseline": baseline}
         ),
     )
-    for line in describe_spectrum(readout):
-        _say(line)
-    _say(f"picture     {draw_readout(readout, picture or Path(f'{path.resolve().stem}.png'))}")
-    if csdm is not None:
-        _say(f"CSDM        {write_csdm(readout.spectrum, csdm)}")
+    if not as_json:
+        for line in describe_spectrum(readout):
+            _say(line)
+    drawn = draw_readout(readout, picture or Path(f"{path.resolve().stem}.png"))
+    written = None if csdm is None else write_csdm(readout.spectrum, csdm)
+    if as_json:
+        from .cli_json import spectrum_json
+
+        print(spectrum_json(readout, picture=drawn, csdm=written))
+        return
+    _say(f"picture     {drawn}")
+    if written is not None:
+        _say(f"CSDM        {written}")
 
 
 @app.command()
@@ -293,6 +342,7 @@ def reference(
     library: Annotated[Path | None, typer.Option(help="Folder of computed tensors (reference_*.json).")] = None,
     out: Annotated[Path | None, typer.Option(help="JSON to write, for nmr.references of a study.")] = None,
     picture: Annotated[Path | None, typer.Option(help="PNG to write, of the first isotope.")] = None,
+    as_json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
     """Fit the line from shielding to shift to your own compounds, or to computed ones on file."""
@@ -302,11 +352,14 @@ def reference(
     from .cli_analysis import make_references, method_from
 
     method = method_from(engine, functional, protocol, engine_version, protocol_hash)
-    made = make_references(table, isotope or ["27Al"], method, library, _say)
+    say = _tell if as_json else _say
+    made = make_references(table, isotope or ["27Al"], method, library, say)
     if out is not None:
-        _say(f"references  {write_references(made, out)}")
+        say(f"references  {write_references(made, out)}")
     if picture is not None:
-        _say(f"picture     {draw_reference(made[0], picture)}")
+        say(f"picture     {draw_reference(made[0], picture)}")
+    if as_json:
+        print("[" + ",".join(reference.model_dump_json() for reference in made) + "]")
 
 
 @app.command()
@@ -335,6 +388,7 @@ def match(
     protocol: Annotated[str, typer.Option(help="Name of the protocol of the library's files.")] = "as in file",
     quick: Annotated[bool, typer.Option("--quick", help="Leave out sensitivities and next steps.")] = False,
     name: Annotated[str, typer.Option(help="Title of the report.")] = "match",
+    as_json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
     """Weigh candidates with computed tensors against measured spectra and peak lists; no study is needed."""
@@ -361,13 +415,20 @@ def match(
         max_members=max_members,
         is_quick=quick,
         name=name,
-        say=_say,
+        say=_tell if as_json else _say,
     )
-    if not finish_match(result, page, _say):
+    if as_json:
+        from .cli_json import verdict_json
+
+        print(verdict_json(result, page))
+    if not finish_match(result, page, _tell if as_json else _say):
         raise typer.Exit(EXIT_FAILED_JOBS)
 
 
 register(app, _say)
+cli_archive.register(app, _say)
+cli_view.register(app, _say)
+add_examples(app)
 
 
 def main() -> None:

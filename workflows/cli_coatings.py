@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from ..analysis.coatings.screening import CoatingResult, Settings
 
@@ -44,6 +44,14 @@ def register(app: typer.Typer, say: Callable[[str], None]) -> None:
         crystals: Annotated[
             bool | None, typer.Option(help="Lithium paths and fit of the faces; without it for up to 20 coatings.")
         ] = None,
+        library: Annotated[
+            bool | None,
+            typer.Option(help="Libraries of lines for `surfshift match`; without it for up to 20 coatings."),
+        ] = None,
+        interface: Annotated[
+            list[Path] | None,
+            typer.Option(help="Study or file with computed tensors of an interface model; several are possible."),
+        ] = None,
         debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
     ) -> None:
         """Screen coatings between electrolytes and electrodes: windows, reactions, products and their NMR lines."""
@@ -62,6 +70,8 @@ def register(app: typer.Typer, say: Callable[[str], None]) -> None:
             settings=settings,
             say=say,
             crystals=crystals,
+            libraries=library,
+            interfaces=interface or [],
         )
 
     phases = typer.Typer(
@@ -94,18 +104,45 @@ def register(app: typer.Typer, say: Callable[[str], None]) -> None:
         compute_phases(rows, only, report=say)
 
     @phases.command()
+    def order(
+        crystal: Annotated[str, typer.Argument(help="Disordered crystal of the library, or a file (CIF).")],
+        rows: Annotated[Path, typer.Argument(help="File of finished phases; what is in it is not computed again.")],
+        cells: Annotated[int, typer.Option(min=1, help="Ordered cells to relax, lowest Coulomb energy first.")] = 3,
+        supercell: Annotated[str, typer.Option(help="Repeats such as 1,1,1; chosen by itself without it.")] = "",
+    ) -> None:
+        """Order a disordered crystal and relax the best cells with SevenNet; the lowest counts in the table."""
+        from .phase_energies import compute_ordered
+
+        compute_ordered(rows, crystal, n_cells=cells, supercell=_repeats(supercell), report=say)
+
+    @phases.command()
     def table(
         rows: Annotated[Path, typer.Argument(help="File of finished phases.")],
         out: Annotated[Path, typer.Argument(help="Table to write.")],
         version: Annotated[str, typer.Option(help="Issue of the table.")] = "1",
+        cells: Annotated[
+            Path | None, typer.Option(help="Also write the relaxed ordered cells here (ordered_cells.json).")
+        ] = None,
     ) -> None:
         """Fit the corrections on measured formation energies and write the versioned table."""
         from .phase_energies import make_table
 
-        made = make_table(rows, out, version=version)
+        made = make_table(rows, out, version=version, cells=cells)
         say(f"{len(made.phases)} phases, {len(made.failed)} refused, written to {out}")
         for line in error_lines(made.corrections):
             say(line)
+
+
+def _repeats(text: str) -> tuple[int, int, int] | None:
+    from ..structures.ordering_problem import OrderingError
+
+    if not text:
+        return None
+    try:
+        a, b, c = (int(part) for part in text.split(","))
+    except ValueError as error:
+        raise OrderingError(f"--supercell {text!r}: write three whole numbers, for example 1,1,1") from error
+    return a, b, c
 
 
 def error_lines(corrections: object) -> list[str]:
@@ -134,8 +171,10 @@ def run_screening(
     settings: Settings,
     say: Callable[[str], None],
     crystals: bool | None = None,
+    libraries: bool | None = None,
+    interfaces: Sequence[Path] = (),
 ) -> None:
-    """Screen, rank, and write the page, the CSV and the JSON.
+    """Screen, rank, and write the page, the CSV, the JSON, and a library of lines for each coating.
 
     Raises
     ------
@@ -144,24 +183,26 @@ def run_screening(
     """
     from ..analysis.coatings.energies import amounts_of
     from ..analysis.coatings.errors import CoatingError
+    from ..analysis.coatings.interface_lines import interface_lines
     from ..analysis.coatings.output import write_csv, write_json
     from ..analysis.coatings.page import write_page
     from ..analysis.coatings.ranking import rank
     from ..analysis.coatings.screening import electrode_of, formula_of, read_coatings
     from .screening import load_table, screen_all
 
-    text = "" if file is None else file.read_text(encoding="utf-8")
     if file is None and not named:
         raise CoatingError("no coating was given; name them with --coating, or a file of them with --coatings")
+    text = "" if file is None else _read(file)
     formulas = read_coatings("\n".join([text, *named]))
     with_crystals = len(formulas) <= FEW if crystals is None else crystals
     settings = settings.model_copy(update={"with_crystals": with_crystals})
     pairs = [((name, formula_of(name)), electrode_of(other)) for name in electrolytes for other in electrodes]
     every = {e for f in (*formulas, *(p[0][1] for p in pairs), *(p[1].formula for p in pairs)) for e in amounts_of(f)}
+    contacts = interface_lines(interfaces)
     began = time.time()
     table = load_table(level, out, sorted(every | {"Li"}))
     results, refused = screen_all(
-        formulas, pairs, table, settings, folder=out, workers=workers, report=say if len(formulas) <= FEW else None
+        formulas, pairs, table, settings, folder=out, workers=workers, report=_sparing(say, len(formulas))
     )
     groups: dict[tuple[str, str], list[CoatingResult]] = {}
     for result in results:
@@ -181,11 +222,62 @@ def run_screening(
     for name, why in refused.items():
         say(f"not screened: {name}: {why}")
     written = [
-        write_page(results, ranked, refused=refused, table=table, settings=settings, path=out / "screening.html"),
+        write_page(
+            results,
+            ranked,
+            refused=refused,
+            table=table,
+            settings=settings,
+            path=out / "screening.html",
+            interfaces=contacts,
+        ),
         write_csv(results, ranked, out / "screening.csv"),
-        write_json(results, ranked, refused=refused, table=table, path=out / "screening.json"),
+        write_json(results, ranked, refused=refused, table=table, path=out / "screening.json", interfaces=contacts),
     ]
+    if len(formulas) <= FEW if libraries is None else libraries:
+        libraries_folder = write_libraries(results, out / "library", say)
+        say(f"\nlibraries of lines: surfshift match SPECTRA --library {libraries_folder / results[0].coating}")
     say(f"\n{len(results)} combinations in {time.time() - began:.1f} s; " + ", ".join(str(p) for p in written))
+
+
+def _sparing(say: Callable[[str], None], total: int) -> Callable[[str], None]:
+    """Progress of each coating, or of every twentieth part where there are many."""
+    step = 1 if total <= FEW else -(-total // 20)
+
+    def report(text: str) -> None:
+        done = text.partition("/")[0]
+        if not done.isdigit() or int(done) % step == 0 or int(done) == total:
+            say(text)
+
+    return report
+
+
+def _read(file: Path) -> str:
+    from ..analysis.coatings.errors import CoatingError
+
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CoatingError(f"{file}: cannot be read as a list of coatings ({error})") from error
+
+
+def write_libraries(results: Sequence[CoatingResult], folder: Path, say: Callable[[str], None]) -> Path:
+    """For each coating a folder that ``surfshift match --library`` reads: electrolytes, coating and products."""
+    from ..analysis.coatings.line_library import LineLibraryError, line_library
+    from .files import write_atomically
+
+    phases: dict[str, dict[str, None]] = {}
+    for result in results:
+        own = phases.setdefault(result.coating, {})
+        own |= dict.fromkeys((result.electrolyte.neighbour, result.coating, *result.products))
+    for coating, formulas in phases.items():
+        try:
+            made = line_library(formulas, name=f"phases of {coating}")
+        except LineLibraryError as error:
+            say(f"no library: {error}")
+            continue
+        write_atomically(folder / coating / "result.json", made.model_dump_json() + "\n")
+    return folder
 
 
 def describe(result: CoatingResult) -> list[str]:
@@ -211,7 +303,14 @@ def describe(result: CoatingResult) -> list[str]:
     if result.path is not None:
         path = result.path
         lines.append(f"    lithium path: bottleneck {path.radius_ang:.2f} A ({path.kind}, {path.n_dimensions}D)")
+    for gas, air in (("H2O", result.water), ("CO2", result.carbon_dioxide)):
+        if air is not None:
+            lines.append(
+                f"    with {gas}: {air.worst.energy_ev_per_atom:.3f} +- {air.energy_error_ev:.3f} eV/atom, "
+                f"reacts with probability {air.probability:.2f}"
+            )
     if result.match is not None:
         faces = (str(result.match.electrolyte_face), str(result.match.coating_face))
-        lines.append(f"    best fit: {faces[0]} on {faces[1]}, strain {100 * result.match.strain:.1f} %")
+        known = ", a face of low energy," if result.match.is_low_energy else ""
+        lines.append(f"    best fit: {faces[0]}{known} on {faces[1]}, strain {100 * result.match.strain:.1f} %")
     return lines

@@ -117,6 +117,7 @@ def estimate(
     workers: Annotated[
         Path | None, typer.Option("--workers", help="Workers' file; the study's run.hpc without it.")
     ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     debug: DebugOption = False,
 ) -> None:
     """Core hours of every step of a study, and what each job would ask for."""
@@ -134,6 +135,11 @@ def estimate(
     named = workers or settings.run.hpc
     file = load_workers(named) if named else None
     costs = estimate_study(settings, build_candidates(settings), file)
+    if as_json:
+        import json
+
+        print(json.dumps([cost.model_dump(mode="json") for cost in costs], indent=1))
+        return
     table = Table("candidate", "step", "jobs", "core hours", "cores", "GB", "wall time h", "charged at most", box=None)
     for cost in costs:
         request = cost.request

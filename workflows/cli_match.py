@@ -76,6 +76,11 @@ def run_match(
         }
     )
     predicted = {e.candidate.id: [s for s in sites if s.candidate_id == e.candidate.id] for e in library.entries}
+    unseen = [e.candidate.name for e in library.entries if not predicted[e.candidate.id]]
+    if unseen:
+        notes.append(f"no line of the measured nuclei, so nothing can be said of: {', '.join(unseen)}")
+        say(f"note: {notes[-1]}")
+    predicted = {key: own for key, own in predicted.items() if own}
     assignment = _match(predicted, measurements, used, chosen)
     result = StudyResult(
         name=name,

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-from ..analysis.vocabulary import Relaxation, SiteTensors, StudyResult
+from ..analysis.vocabulary import Relaxation, SiteTensors, Spectrum, StudyResult
 from ..structures.errors import SurfshiftError
 from .candidates import Inputs, always_present_ids
 from .jobs import wanted_sites
@@ -77,11 +77,15 @@ def outputs(run: RunFolder) -> tuple[tuple[Relaxation, ...], tuple[SiteTensors, 
     )
 
 
-def collect(run: RunFolder, study: StudyFile, inputs: Inputs, snapshot: Snapshot) -> StudyResult:
+def collect(
+    run: RunFolder, study: StudyFile, inputs: Inputs, snapshot: Snapshot, *, is_thorough: bool = False
+) -> StudyResult:
     """Everything that the jobs of a run produced, predicted and matched.
 
     A candidate with a missing site is shown but takes no part in the matching, because a missing site
-    would count against it; it is named in ``failures``.
+    would count against it; it is named in ``failures``. Matching again without each measurement and with moved
+    references takes minutes with spectra and is then left out unless ``is_thorough``. What the report at hand says of
+    an equal match is taken over.
     """
     relaxations, tensors = outputs(run)
     failures = [f"{job.name}: {job.reason}" for job in snapshot.of(JobStatus.FAILED)]
@@ -89,7 +93,7 @@ def collect(run: RunFolder, study: StudyFile, inputs: Inputs, snapshot: Snapshot
     if snapshot.is_active:
         n_left = len(snapshot.jobs) - snapshot.count(JobStatus.DONE) - snapshot.count(JobStatus.FAILED)
         failures.append(f"{n_left} jobs have not run yet; go on with 'surfshift resume'")
-    decision = _decision(run, study, inputs, snapshot)
+    decision = adaptive_decision(run, study, inputs, snapshot)
     protocol = study.nmr.protocol if decision is None else decision.protocol
     by_candidate: dict[str, tuple[SiteTensors, ...]] = {}
     complete: list[Candidate] = []
@@ -121,14 +125,31 @@ def collect(run: RunFolder, study: StudyFile, inputs: Inputs, snapshot: Snapshot
         provenance=provenance(run, study, tensors, inputs),
         failures=tuple(failures),
     )
-    return _advised(study, result, complete, decision)
+    is_thorough = is_thorough or not any(isinstance(m, Spectrum) for m in result.measurements)
+    known = _known_advice(run, result)
+    if known is not None and (known.sensitivities if is_thorough else known.calculations):
+        return known
+    return _advised(study, result, complete, decision, with_sensitivities=is_thorough)
+
+
+def _known_advice(run: RunFolder, result: StudyResult) -> StudyResult | None:
+    """The result with the sensitivities and next steps of the report at hand, if that is of the same match."""
+    try:
+        known = StudyResult.model_validate_json((run.report / "result.json").read_bytes())
+    except (OSError, ValueError):
+        return None
+    same = ("assignment", "measurements", "references", "sites")
+    if result.assignment is None or any(getattr(known, name) != getattr(result, name) for name in same):
+        return None
+    advice = ("sensitivities", "experiments", "calculations")
+    return result.model_copy(update={name: getattr(known, name) for name in advice})
 
 
 def _is_of(tensors: SiteTensors, candidate: Candidate, protocol: str) -> bool:
     return tensors.structure_id == candidate.structure.content_id and tensors.method.protocol == protocol
 
 
-def _decision(run: RunFolder, study: StudyFile, inputs: Inputs, snapshot: Snapshot) -> Decision | None:
+def adaptive_decision(run: RunFolder, study: StudyFile, inputs: Inputs, snapshot: Snapshot) -> Decision | None:
     """What an adaptive run decided; None for a run that computes everything."""
     from .stages import decision_of, is_adaptive
 
@@ -147,7 +168,7 @@ def _adapted(study: StudyFile, inputs: Inputs, decision: Decision) -> Inputs:
     )
 
 
-def _settings(study: StudyFile, complete: list[Candidate], decision: Decision | None) -> MatchSettings:
+def match_settings(study: StudyFile, complete: list[Candidate], decision: Decision | None) -> MatchSettings:
     settings = study.matching.model_copy(update={"always_present": always_present_ids(study, complete)})
     if decision is None:
         return settings
@@ -160,7 +181,12 @@ def _settings(study: StudyFile, complete: list[Candidate], decision: Decision | 
 
 
 def _advised(
-    study: StudyFile, result: StudyResult, complete: list[Candidate], decision: Decision | None
+    study: StudyFile,
+    result: StudyResult,
+    complete: list[Candidate],
+    decision: Decision | None,
+    *,
+    with_sensitivities: bool,
 ) -> StudyResult:
     """The result with what the verdict hangs on and what to do next; as it is where that fails."""
     if result.assignment is None:
@@ -174,7 +200,9 @@ def _advised(
         if r.candidate.id not in chosen and (decision is None or r.candidate.id not in decision.ruled_out)
     }
     try:
-        return advise(result, _settings(study, complete, decision), missing=missing)
+        return advise(
+            result, match_settings(study, complete, decision), missing=missing, with_sensitivities=with_sensitivities
+        )
     except SurfshiftError as error:
         return result.model_copy(update={"failures": (*result.failures, f"sensitivity and next steps: {error}")})
 
@@ -217,7 +245,7 @@ def _matched(
 
     predicted = {candidate.id: [s for s in sites if s.candidate_id == candidate.id] for candidate in complete}
     try:
-        found = match(predicted, inputs.measurements, inputs.references, _settings(study, complete, decision))
+        found = match(predicted, inputs.measurements, inputs.references, match_settings(study, complete, decision))
         if decision is None:
             return found
         told = [note for note in decision.notes if note.startswith("settled")]

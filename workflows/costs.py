@@ -41,12 +41,14 @@ class NmrCost:
     """Sites and processor seconds of one isotope in one candidate.
 
     ``n_refused`` sites are refused by the engine in the structure as built; a relaxation may change that.
+    ``largest_seconds`` are those of the dearest site.
     """
 
     isotope: str
     n_sites: int
     cpu_seconds: float
     n_refused: int = 0
+    largest_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -124,12 +126,23 @@ def n_functions(cluster: Cluster, protocol: ClusterProtocol) -> int:
 
 def candidate_cost(candidate: Candidate, study: StudyFile) -> CandidateCost:
     """Expected processor seconds of relaxing a candidate and computing the tensors of its distinct sites."""
-    model = study.relax.model
-    relax = SEVENNET_SECONDS_PER_ATOM[model] * len(candidate.structure) * TYPICAL_STEPS
-    return CandidateCost(nmr=_nmr_costs(candidate, study.nmr), relax_cpu_seconds=relax)
+    return CandidateCost(
+        nmr=nmr_costs(candidate, study.nmr), relax_cpu_seconds=relax_seconds(candidate.structure, study.relax.model)
+    )
 
 
-def _nmr_costs(candidate: Candidate, nmr: NmrSettings) -> tuple[NmrCost, ...]:
+def nmr_seconds(candidate: Candidate, nmr: NmrSettings) -> float:
+    """Expected processor seconds of the tensors of the isotopes that the settings ask for."""
+    return sum(cost.cpu_seconds for cost in nmr_costs(candidate, nmr))
+
+
+def relax_seconds(structure: AtomicStructure, model: str) -> float:
+    """Expected processor seconds of a relaxation by SevenNet."""
+    return SEVENNET_SECONDS_PER_ATOM[model] * len(structure) * TYPICAL_STEPS
+
+
+def nmr_costs(candidate: Candidate, nmr: NmrSettings) -> tuple[NmrCost, ...]:
+    """Expected processor seconds of a candidate's sites, by isotope; some of their clusters are really cut."""
     from .engines.cluster import SUPPORTED_TARGETS
     from .engines.protocols import load_protocol
     from .jobs import wanted_sites
@@ -159,6 +172,7 @@ def _nmr_costs(candidate: Candidate, nmr: NmrSettings) -> tuple[NmrCost, ...]:
                 n_sites=len(sites),
                 cpu_seconds=mean * len(sites),
                 n_refused=round(refused * len(sites)) if element in SUPPORTED_TARGETS else len(sites),
+                largest_seconds=max(seconds, default=0.0),
             )
         )
     return tuple(costs)

@@ -1,54 +1,72 @@
-"""The second link of a relaxation: DFT from where SevenNet ended."""
+"""The further links of a relaxation: DFT from where SevenNet ended."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..structures.errors import SurfshiftError
+import numpy as np
+
+from ..analysis.vocabulary import Relaxation
 from .relaxation import relax_candidate
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ..analysis.vocabulary import Relaxation
-    from .study import RelaxSettings
+    from .study import DftSettings, RelaxSettings
 
 
-class NoDftSettingsError(SurfshiftError):
-    """A DFT relaxation was asked for without saying with what."""
-
-
-def relax_by_dft(relaxation: Relaxation, settings: RelaxSettings, folder: Path, **overrides: object) -> Relaxation:
-    """Relax a candidate by DFT with the same frozen atoms, symmetry and checks as SevenNet.
+def relax_by_dft(relaxation: Relaxation, settings: RelaxSettings, step: DftSettings, folder: Path) -> Relaxation:
+    """One step by DFT, with the same frozen atoms, symmetry and checks as SevenNet.
 
     The cell stays as it is unless ``relax_bulk_cell`` asks for it. A job that was cut off goes on from the last
-    geometry, and from the wavefunction or density in ``folder``.
+    geometry, and from the wavefunction or density in ``folder``. A ``static`` step moves nothing; it may end with
+    forces above the threshold, which ``is_converged`` and a note tell.
 
     Parameters
     ----------
     relaxation
-        What SevenNet ended with.
+        What the step before ended with.
     settings
-        With a ``dft`` block.
+        Of the whole relaxation.
+    step
+        Program, protocol and task.
     folder
         Where the program works.
-    **overrides
-        Numbers of the protocol to replace.
 
     Raises
     ------
-    NoDftSettingsError
-        If the settings have no ``dft`` block.
     DftError, RelaxationError
         Any named failure of the program or the relaxation.
     """
     from .engines.dft.calculator import ProgramCalculator
 
-    dft = settings.dft
-    if dft is None:
-        raise NoDftSettingsError("relax.dft is missing; name an engine there: cp2k or pw")
     candidate = relaxation.candidate
-    calculator: Any = ProgramCalculator(dft.engine, candidate, folder / dft.engine, protocol=dft.protocol, **overrides)
-    own = settings.model_copy(update={"fmax_ev_per_ang": dft.fmax_ev_per_ang, "max_steps": dft.max_steps})
-    relaxed = relax_candidate(candidate, own, calculator=calculator, checkpoint=folder / f"{dft.engine}.json")
+    calculator: Any = ProgramCalculator(
+        step.engine, candidate, folder / step.engine, protocol=step.protocol, **step.numbers
+    )
+    if step.task == "static":
+        return _static(relaxation, calculator, step)
+    own = settings.model_copy(update={"fmax_ev_per_ang": step.fmax_ev_per_ang, "max_steps": step.max_steps})
+    relaxed = relax_candidate(candidate, own, calculator=calculator, checkpoint=folder / f"{step.engine}.json")
     return relaxed.model_copy(update={"start_id": relaxation.start_id})
+
+
+def _static(relaxation: Relaxation, calculator: Any, step: DftSettings) -> Relaxation:
+    """Energy and forces of a candidate where it is."""
+    candidate = relaxation.candidate
+    atoms = candidate.structure.to_ase()
+    energy = calculator.get_potential_energy(atoms)
+    force = float(np.linalg.norm(calculator.get_forces(atoms), axis=1).max())
+    is_converged = force <= step.fmax_ev_per_ang
+    note = f"not relaxed by {calculator.method}: its largest force is {force:.3f} eV/A"
+    if not is_converged:
+        candidate = candidate.model_copy(update={"notes": (*candidate.notes, note)})
+    return Relaxation(
+        start_id=relaxation.start_id,
+        candidate=candidate,
+        energy_ev=energy,
+        max_force_ev_per_ang=force,
+        n_steps=0,
+        is_converged=is_converged,
+        model=calculator.method,
+    )

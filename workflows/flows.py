@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from jobflow import Flow, Maker
 
-from .jobs import plan_sites, relax, relax_dft, site_tensors
-from .study import NmrSettings, RelaxSettings, element_of
+from .jobs import periodic_tensors, plan_sites, relax, relax_dft, site_tensors
+from .study import DftSettings, NmrSettings, RelaxSettings, element_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ..analysis.vocabulary import Relaxation
     from ..structures.symmetry import SiteOrbit
     from ..structures.vocabulary import Candidate
+    from .engines.periodic import PeriodicSettings
 
 
 def _default_nmr() -> NmrSettings:
@@ -39,17 +40,20 @@ class RelaxMaker(Maker):
 
 
 @dataclass
-class DftRelaxMaker(Maker):
-    """Relax a relaxed candidate further with CP2K or pw.x."""
+class DftMaker(Maker):
+    """One step by DFT after SevenNet: relax a candidate further with CP2K or pw.x, or compute it where it is.
 
-    name: str = "relax"
+    ``settings`` are those of the whole relaxation, ``step`` is the one of its ``dft`` steps that is meant.
+    """
+
+    step: DftSettings
+    name: str = ""
     settings: RelaxSettings = field(default_factory=RelaxSettings)
 
     def make(self, relaxation: Relaxation | OutputReference, candidate: Candidate) -> Job:
         """One job whose output is a ``Relaxation``; ``candidate`` gives the name."""
-        made: Job = relax_dft(relaxation, self.settings)
-        engine = self.settings.dft.engine if self.settings.dft else "dft"
-        made.name = f"{self.name} {engine} {candidate.name}"
+        made: Job = relax_dft(relaxation, self.settings, self.step)
+        made.name = f"{self.name or self.step.task} {self.step.engine} {candidate.name}"
         return made
 
 
@@ -70,6 +74,43 @@ class SiteMaker(Maker):
 
 
 @dataclass
+class PeriodicNmrMaker(Maker):
+    """Tensors of a relaxed candidate by VASP, CASTEP or Quantum ESPRESSO with GIPAW, all sites in one job.
+
+    Nothing is submitted before the inputs can be written: with ``checks_potentials`` the files that the engine needs
+    for each element must be on this machine too.
+    """
+
+    settings: PeriodicSettings
+    name: str = "nmr"
+    checks_potentials: bool = False
+
+    def make(
+        self,
+        relaxation: Relaxation | OutputReference,
+        candidate: Candidate,
+        elements: Sequence[str] | None = None,
+    ) -> Job:
+        """One job whose output is a list of ``SiteTensors``; ``candidate`` gives elements and name.
+
+        Raises
+        ------
+        UnknownProtocolError, InputError, MissingPotentialError
+            If this candidate cannot be computed with these settings.
+        """
+        from .engines.periodic import inputs_of
+        from .potentials import require_potentials
+
+        if self.checks_potentials:
+            require_potentials(self.settings.engine, candidate.structure.elements)
+        if self.checks_potentials or self.settings.engine != "qe":
+            inputs_of(candidate, self.settings)
+        made: Job = periodic_tensors(relaxation, self.settings, list(elements) if elements else None)
+        made.name = f"{self.name} {self.settings.engine} {candidate.name}"
+        return made
+
+
+@dataclass
 class CandidateMaker(Maker):
     """Relax a candidate, find its symmetry-distinct sites, compute each in a job of its own."""
 
@@ -80,9 +121,9 @@ class CandidateMaker(Maker):
     def make(self, candidate: Candidate) -> Flow:
         """A flow that grows by one job per site once the candidate is relaxed."""
         relaxing = [self.relax_maker.make(candidate)]
-        if self.relax_maker.settings.dft is not None:
-            chained = DftRelaxMaker(settings=self.relax_maker.settings)
-            relaxing.append(chained.make(relaxing[0].output, candidate))
+        settings = self.relax_maker.settings
+        for step in settings.dft:
+            relaxing.append(DftMaker(step=step, settings=settings).make(relaxing[-1].output, candidate))
         relaxed = relaxing[-1]
         planned = plan_sites(relaxed.output, self.site_maker.settings, self.site_maker.max_memory_mb)
         planned.name = f"plan sites {candidate.name}"
@@ -98,4 +139,8 @@ class StudyMaker(Maker):
 
     def make(self, candidates: Sequence[Candidate]) -> Flow:
         """One flow of independent candidates; a failed one does not stop the others."""
-        return Flow([self.candidate_maker.make(candidate) for candidate in candidates], name=self.name)
+        return Flow([*self.parts(candidates)], name=self.name)
+
+    def parts(self, candidates: Sequence[Candidate]) -> list[Flow]:
+        """One flow per candidate, which a queue finishes faster than one of them all."""
+        return [self.candidate_maker.make(candidate) for candidate in candidates]

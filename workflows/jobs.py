@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
     from ..analysis.vocabulary import Relaxation, SiteTensors
     from ..structures.symmetry import SiteOrbit
-    from .study import NmrSettings, RelaxSettings
+    from .engines.periodic import PeriodicSettings
+    from .study import DftSettings, NmrSettings, RelaxSettings
 
 
 @job
@@ -26,11 +27,11 @@ def relax(candidate: Candidate, settings: RelaxSettings) -> Relaxation:
 
 
 @job
-def relax_dft(relaxation: Relaxation, settings: RelaxSettings) -> Relaxation:
-    """Relax a relaxed candidate further, by DFT."""
+def relax_dft(relaxation: Relaxation, settings: RelaxSettings, step: DftSettings) -> Relaxation:
+    """One step by DFT of a relaxed candidate: relax it further, or compute it where it is."""
     from .dft_relaxation import relax_by_dft
 
-    return relax_by_dft(relaxation, settings, Path.cwd())
+    return relax_by_dft(relaxation, settings, step, Path.cwd())
 
 
 @job
@@ -50,6 +51,17 @@ def site_tensors(structure: AtomicStructure, orbit: SiteOrbit, protocol: str, ma
 
 
 @job
+def periodic_tensors(
+    relaxation: Relaxation, settings: PeriodicSettings, elements: list[str] | None = None
+) -> list[SiteTensors]:
+    """Compute the tensors of all distinct sites of a relaxed candidate by VASP, CASTEP or Quantum ESPRESSO."""
+    from .engines.periodic import compute_periodic
+
+    found = compute_periodic(relaxation.candidate, settings, Path.cwd() / settings.engine, elements=elements)
+    return list(found)
+
+
+@job
 def plan_sites(relaxation: Relaxation, nmr: NmrSettings, max_memory_mb: int) -> Response[int]:
     """Add one job for every symmetry-distinct site of a relaxed candidate; the output is their number."""
     from .flows import SiteMaker
@@ -66,6 +78,8 @@ def wanted_sites(candidate: Candidate, nmr: NmrSettings) -> tuple[SiteOrbit, ...
     """Symmetry-distinct sites of the wanted elements; without a slab's bulk region if so asked."""
     from ..structures.symmetry import distinct_sites
 
+    if not nmr.isotopes:
+        return ()
     orbits = distinct_sites(candidate.structure, elements=nmr.elements)
     if candidate.kind == "bulk" or nmr.sites == "all":
         return orbits

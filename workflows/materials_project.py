@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..analysis.coatings.energies import EnergyTable, table_of_totals
 from ..analysis.coatings.errors import EnergyTableError, MissingKeyError
+from ..structures.errors import redacted
 from .files import write_atomically
 
 if TYPE_CHECKING:
@@ -45,7 +46,11 @@ def fetch_table(elements: Sequence[str], folder: Path, *, key: str | None = None
             entries: list[Any] = rester.get_entries_in_chemsys(sorted(elements))
             version = str(rester.get_database_version())
     except Exception as error:
-        raise EnergyTableError(f"the Materials Project could not be read for {system}: {error}") from error
+        # The cause is left out: the client's errors may repeat the key.
+        told = redacted(str(error), key)
+        raise EnergyTableError(
+            f"the Materials Project could not be read for {system}: {told}; check the key and the connection"
+        ) from None
     rows = [(str(entry.composition.reduced_formula), float(entry.energy_per_atom)) for entry in entries]
     table = table_of_totals(
         rows, level="materials-project", provenance={"source": "Materials Project", "database": version}

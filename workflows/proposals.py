@@ -160,9 +160,9 @@ def _ordered(study: StudyFile, settings: OrderingSettings) -> tuple[Bulk, ...]:
         return _as_bulks(name, ensemble, settings.cells)
     evaluate = None
     if settings.rank == "sevennet":
-        from .ordering import sevennet_energy
+        from .energies import relaxed_energy
 
-        evaluate = sevennet_energy(model=study.relax.model)
+        evaluate = relaxed_energy(model=study.relax.model)
     ensemble = order_structure(
         disordered,
         # by SevenNet the best of twice as many by Ewald energy

@@ -45,12 +45,11 @@ def load_table(level: str, folder: Path, elements: Sequence[str]) -> EnergyTable
 
 
 def cache_key(table: EnergyTable, settings: Settings, coating: str, combinations: Sequence[Combination]) -> str:
-    """Name of a result on disk: it changes with the table, the settings, and what was combined."""
+    """Name of a result on disk: it changes with the energies, the settings, and what was combined."""
     content = json.dumps(
         [
             table.level,
-            table.version,
-            table.provenance,
+            [(phase.name, phase.energy_ev_per_atom, phase.error_ev_per_atom) for phase in table.phases],
             settings.model_dump(mode="json"),
             coating,
             [[*electrolyte, electrode.model_dump(mode="json")] for electrolyte, electrode in combinations],
@@ -126,11 +125,16 @@ def screen_all(
     else:
         with ProcessPoolExecutor(count, initializer=_start, initargs=(table, settings)) as pool:
             jobs = [pool.submit(_screen_one, c, combinations, str(files[c])) for c in left]
-            for job in as_completed(jobs):
-                coating, _ = job.result()
-                done += 1
-                if report:
-                    report(f"{done}/{len(coatings)} {coating}")
+            try:
+                for job in as_completed(jobs):
+                    coating, _ = job.result()
+                    done += 1
+                    if report:
+                        report(f"{done}/{len(coatings)} {coating}")
+            except BaseException:
+                # stopped: what waits is not begun, what is finished is on the disk
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
     results: list[CoatingResult] = []
     refused: dict[str, str] = {}
     for coating in coatings:

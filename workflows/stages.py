@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 from typing import TYPE_CHECKING, Any
 
 from .adaptive import SCREEN_PROTOCOL, Decision, decide
@@ -13,7 +12,6 @@ from .flows import SiteMaker
 from .hpc.place import site_place
 from .hpc.workers import cluster_of
 from .jobs import wanted_sites
-from .queue.folder import PROJECT_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -134,10 +132,6 @@ def _jobs(
 def add_jobs(run: RunFolder, jobs: Sequence[Job]) -> None:
     """Put further jobs into the queue of a run."""
     from jobflow import Flow
-    from jobflow_remote import submit_flow
 
     with run.only_runner():
-        run.use_project()
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Some jobs are not connected", category=UserWarning)
-            submit_flow(Flow(list(jobs), name="next stage"), worker="local", project=PROJECT_NAME)
+        run.add([Flow([job], name=job.name) for job in jobs])

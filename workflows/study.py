@@ -31,16 +31,27 @@ def element_of(isotope: str) -> str:
 
 
 class DftSettings(Frozen):
-    """A second relaxation, by DFT, from where SevenNet ended: CP2K or pw.x, with the numbers of a protocol."""
+    """A step by DFT from where SevenNet, or the step before, ended: CP2K or pw.x, with the numbers of a protocol.
+
+    A ``static`` step computes energy and forces and moves nothing. ``numbers`` replace those of the protocol by name,
+    for example ``cutoff_ry``.
+    """
 
     engine: Literal["cp2k", "pw"]
     protocol: Literal["fast", "balanced", "stringent"] = "balanced"
+    task: Literal["relax", "static"] = "relax"
     fmax_ev_per_ang: float = Field(default=0.05, gt=0, le=1)
     max_steps: int = Field(default=100, ge=1)
+    numbers: dict[str, float | str] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _numbers_fit(self) -> Self:
+        dft_protocol_hash(self)
+        return self
 
 
 class RelaxSettings(Frozen):
-    """How candidates are relaxed: by SevenNet, then by DFT if ``dft`` is given.
+    """How candidates are relaxed: by SevenNet, then by DFT if ``dft`` holds a step or a list of steps.
 
     In mode ``symmetric`` a slab relaxes on both faces and keeps its symmetry, so that equivalent sites
     stay equivalent; in mode ``fixed-bottom`` the lower half of its thickness does not move.
@@ -53,7 +64,14 @@ class RelaxSettings(Frozen):
     mode: Literal["symmetric", "fixed-bottom"] = "symmetric"
     relax_bulk_cell: bool = False
     relax_bulk_positions: bool = True
-    dft: DftSettings | None = None
+    dft: tuple[DftSettings, ...] = ()
+
+    @field_validator("dft", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: Any) -> Any:
+        if value is None:
+            return ()
+        return value if isinstance(value, (list, tuple)) else (value,)
 
 
 class NmrSettings(Frozen):
@@ -181,10 +199,11 @@ class StudyFile(Frozen):
         payload: dict[str, Any] = self.model_dump(mode="json", include={"crystal", "relax", "nmr"})
         payload["candidates"] = hashed_candidates(self.candidates)
         del payload["nmr"]["references"]
-        if payload["relax"]["dft"] is None:
-            del payload["relax"]["dft"]
-        else:
-            payload["dft_protocol"] = dft_protocol_hash(self.relax.dft)
+        del payload["relax"]["dft"]
+        if self.relax.dft:
+            payload["dft"] = [
+                [step.model_dump(mode="json", exclude={"numbers"}), dft_protocol_hash(step)] for step in self.relax.dft
+            ]
         payload["protocol"] = load_protocol(self.nmr.protocol).hash
         if self.structure is not None:
             payload["structure"] = hashlib.sha256(self.structure.read_bytes()).hexdigest()
@@ -194,13 +213,17 @@ class StudyFile(Frozen):
         return content_hash(payload)
 
 
-def dft_protocol_hash(dft: DftSettings | None) -> str:
-    """Hash of the numbers of a DFT relaxation's protocol; empty without one."""
-    if dft is None:
-        return ""
+def dft_protocol_hash(step: DftSettings) -> str:
+    """Hash of the numbers of a DFT step.
+
+    Raises
+    ------
+    UnknownProtocolError
+        If a number that the step replaces is unknown or does not fit.
+    """
     from .engines.dft.protocols import cp2k_protocol, pw_protocol
 
-    return (cp2k_protocol if dft.engine == "cp2k" else pw_protocol)(dft.protocol).hash
+    return (cp2k_protocol if step.engine == "cp2k" else pw_protocol)(step.protocol, **step.numbers).hash
 
 
 def load_study(path: str | Path) -> StudyFile:

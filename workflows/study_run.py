@@ -87,18 +87,18 @@ def start(run: RunFolder, study: StudyFile, study_path: Path, *, say: Callable[[
     settings = first_settings(study, inputs.measurements, candidates) if study.run.adaptive else study.nmr
     nmr = SiteMaker(settings=settings, max_memory_mb=study.run.memory_per_job_mb)
     maker = CandidateMaker(relax_maker=RelaxMaker(settings=study.relax), site_maker=nmr)
-    flow = StudyMaker(name=study.study, candidate_maker=maker).make(candidates)
+    parts = StudyMaker(name=study.study, candidate_maker=maker).parts(candidates)
     workers = cluster_of(study)
     if workers is not None:
         from .hpc.place import place_candidate
 
-        for part, candidate in zip(flow.jobs, candidates, strict=True):
+        for part, candidate in zip(parts, candidates, strict=True):
             place_candidate(part, candidate, study, workers)
     with run.only_runner():
         run.write_project(parallel_jobs=study.run.parallel_jobs, workers=workers)
         write_atomically(run.path / "study.yaml", study_path.read_text(encoding="utf-8"))
         adaptive = {"adaptive": True} if study.run.adaptive else {}
-        run.submit(flow, start_state(study, study_path) | adaptive)
+        run.submit(parts, start_state(study, study_path) | adaptive)
 
 
 def go_on(
@@ -140,10 +140,10 @@ def go_on(
     return Outcome(result=result, report=write_results(run, result), snapshot=last)
 
 
-def report_again(run: RunFolder, study: StudyFile) -> Outcome:
-    """Predict, match and report from what is finished, without running a job."""
+def report_again(run: RunFolder, study: StudyFile, *, is_thorough: bool = False) -> Outcome:
+    """Predict, match and report from what is finished, without running a job; ``is_thorough`` as for ``collect``."""
     check_fits(run, study)
     inputs = load_inputs(study)
     last = snapshot(run.controller())
-    result = collect(run, study, inputs, last)
+    result = collect(run, study, inputs, last, is_thorough=is_thorough)
     return Outcome(result=result, report=write_results(run, result), snapshot=last)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from .study_yaml import StudyError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 TEMPLATE = """\
@@ -79,19 +81,112 @@ run:
 """
 
 
-def write_template(path: Path) -> None:
-    """Write a commented study file.
+def write_template(
+    path: Path,
+    *,
+    crystal: str | None = None,
+    structure: Path | None = None,
+    isotopes: Sequence[str] = (),
+    facets: Sequence[str] = (),
+    peaks: Path | None = None,
+    field_tesla: float | None = None,
+) -> None:
+    """Write a commented study file, with what is given filled in; the file is one that can be run.
 
     Raises
     ------
     StudyError
-        If the file exists; it is never overwritten.
+        If the file exists; it is never overwritten. Or if what is given does not go together.
     """
+    text = filled(
+        crystal=crystal,
+        structure=structure,
+        isotopes=isotopes,
+        facets=facets,
+        peaks=peaks,
+        field_tesla=field_tesla,
+        folder=path.parent,
+    )
     if path.is_dir():
         raise StudyError(f"{path} is a folder; give the name of a file, for example {path / 'study.yaml'}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("x", encoding="utf-8") as file:
-            file.write(TEMPLATE)
+            file.write(text)
     except FileExistsError as error:
         raise StudyError(f"{path} exists and is not overwritten; choose another name") from error
+
+
+def filled(
+    *,
+    crystal: str | None,
+    structure: Path | None,
+    isotopes: Sequence[str],
+    facets: Sequence[str],
+    peaks: Path | None,
+    field_tesla: float | None,
+    folder: Path,
+) -> str:
+    """The template with a user's crystal, nuclei, facets and peaks.
+
+    Raises
+    ------
+    StudyError
+        If they do not go together.
+    """
+    text = TEMPLATE
+    if crystal is not None and structure is not None:
+        raise StudyError("give either --crystal NAME (library) or --structure FILE, not both")
+    if peaks is not None and (field_tesla is None or not isotopes):
+        raise StudyError("--peaks needs --isotope and --field-tesla: a list of peaks does not state them")
+    if crystal is not None:
+        from ..structures.library import load_crystal
+
+        load_crystal(crystal)
+        text = text.replace("crystal: AlPO4_berlinite", f"crystal: {crystal}", 1)
+    if structure is not None:
+        text = text.replace("crystal: AlPO4_berlinite ", "# crystal: AlPO4_berlinite ", 1)
+        text = text.replace("# structure: my-crystal.cif      #", f"structure: {_as_yaml(structure, folder)}  #", 1)
+    name = crystal or (structure.stem if structure is not None else "")
+    if name:
+        text = text.replace(
+            "study: my-alpo4", f"study: {re.sub(r'[^A-Za-z0-9._-]+', '-', name).strip('.-_')[:60] or 'study'}", 1
+        )
+    if isotopes:
+        text = text.replace("isotopes: [27Al, 31P]", f"isotopes: [{', '.join(isotopes)}]", 1)
+    if facets:
+        start, end = text.index("    - miller: [1, 0, 0]"), text.index("    # - max_miller: 1")
+        block = text[start:end]
+        blocks = [block.replace("[1, 0, 0]", f"[{', '.join(map(str, _miller(facet)))}]", 1) for facet in facets]
+        text = text[:start] + "".join(blocks) + text[end:]
+    if peaks is not None:
+        start, end = text.index("# measured:"), text.index("matching:\n")
+        lines = [
+            "measured:",
+            f"  - peaks: {_as_yaml(peaks, folder)}",
+            f"    isotope: {isotopes[0]}",
+            f"    field_tesla: {field_tesla:g}",
+            "    # mas_rate_hz: 12500        # spinning rate, 0 for a static sample",
+            "    # experiment: one-pulse     # or echo, cp, trapdor",
+        ]
+        text = text[:start] + "\n".join(lines) + "\n\n" + text[end:]
+    return text
+
+
+def _miller(text: str) -> tuple[int, int, int]:
+    parts = [part for part in re.split(r"[,\s]+", text.strip("[]() ")) if part]
+    try:
+        h, k, l = (int(part) for part in parts)  # noqa: E741  (the letters of crystallography)
+    except ValueError as error:
+        raise StudyError(f"--miller {text!r} is no facet; give three integers, for example --miller 1,0,0") from error
+    if (h, k, l) == (0, 0, 0):
+        raise StudyError("--miller 0,0,0 is no facet; give three integers that are not all zero")
+    return h, k, l
+
+
+def _as_yaml(path: Path, folder: Path) -> str:
+    """A path as a YAML string, from the folder of the study file where it lies beside or below it."""
+    import json
+
+    whole, base = path.expanduser().resolve(), folder.expanduser().resolve()
+    return json.dumps(str(whole.relative_to(base) if whole.is_relative_to(base) else whole), ensure_ascii=False)

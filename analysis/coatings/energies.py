@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import zlib
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -54,8 +55,8 @@ class EnergyTable(Frozen):
         Fitted corrections, whose errors all phases of a kind share; None for tables that bring none.
     phases
         One row per structure; a formula may have several.
-    failed
-        Phases that could not be computed, with the reason.
+    failed, failed_formulas
+        Phases that could not be computed, with the reason, and their formulas.
     listed
         Formulas known to exist that the table should have, computed or not; used for the phase coverage.
     """
@@ -66,6 +67,7 @@ class EnergyTable(Frozen):
     corrections: Corrections | None = None
     phases: tuple[PhaseEnergy, ...]
     failed: dict[str, str] = Field(default_factory=dict)
+    failed_formulas: dict[str, str] = Field(default_factory=dict)
     listed: tuple[str, ...] = ()
 
 
@@ -77,14 +79,19 @@ def amounts_of(formula: str) -> dict[str, float]:
     UnknownFormulaError
         If the text is no formula.
     """
+    return dict(_amounts_of(formula))
+
+
+@lru_cache(maxsize=8192)
+def _amounts_of(formula: str) -> tuple[tuple[str, float], ...]:
     from pymatgen.core.composition import Composition
 
     try:
         composition = Composition(formula)
     except Exception as error:
         raise UnknownFormulaError(f"{formula!r} is neither a phase of the library nor a chemical formula") from error
-    amounts = {str(e): float(n) for e, n in composition.get_el_amt_dict().items()}
-    if not amounts or any(e not in _symbols() for e in amounts):
+    amounts = tuple((str(e), float(n)) for e, n in composition.get_el_amt_dict().items())
+    if not amounts or any(e not in _symbols() for e, _ in amounts):
         raise UnknownFormulaError(f"{formula!r} is neither a phase of the library nor a chemical formula")
     return amounts
 
@@ -257,26 +264,38 @@ class PhaseSpace:
         return shares
 
     def samples(self, n_samples: int, seed: int) -> Array:
-        """Energies with errors drawn, shared ones by chemistry and own ones, shape (n_samples, n), eV per atom."""
-        rng = np.random.default_rng(seed)
-        common = rng.standard_normal((n_samples, self.shared_factor.shape[1])) @ self.shared_factor.T @ self.shared.T
-        own = rng.standard_normal((n_samples, len(self.formulas))) * self.errors_ev
+        """Energies with errors drawn, shared ones by chemistry and own ones, shape (n_samples, n), eV per atom.
+
+        A phase has the same errors in every phase space of the table, so that statements on different contacts
+        belong together sample by sample.
+        """
+        common = _drawn("shared", seed, n_samples, self.shared_factor.shape[1]) @ self.shared_factor.T @ self.shared.T
+        own = np.hstack([_drawn(f, seed, n_samples, 1) for f in self.formulas]) * self.errors_ev
         drawn: Array = self.energies_ev + common + own
         drawn[:, : len(self.elements)] = self.energies_ev[: len(self.elements)]
         return drawn
+
+
+@lru_cache(maxsize=4096)
+def _drawn(name: str, seed: int, n_samples: int, count: int) -> Array:
+    """Standard normal numbers, shape (n_samples, count), of their own for each name."""
+    return np.random.default_rng([seed, zlib.crc32(name.encode())]).standard_normal((n_samples, count))
 
 
 @dataclass(frozen=True)
 class Coverage:
     """How complete a phase space is: phases used, and known compounds that it lacks.
 
-    Known are the compounds with a measured formation enthalpy and those of the project's own list of phases.
+    Known are the compounds with a measured formation enthalpy and those of the project's own list of phases. ``failed``
+    names the phases of these elements whose relaxation failed or gave another crystal, if no other structure of the
+    formula is there.
     """
 
     n_phases: int
     n_known: int
     n_known_present: int
     missing: tuple[str, ...]
+    failed: tuple[str, ...] = ()
 
     @property
     def share(self) -> float:
@@ -357,7 +376,18 @@ class TableIndex:
         known = [f for f, e in _known_systems().items() if len(e) > 1 and e <= wanted]
         missing = tuple(sorted(f for f in known if f not in self.best))
         count = sum(1 for a in self.amounts.values() if set(a) <= wanted)
-        return Coverage(n_phases=count, n_known=len(known), n_known_present=len(known) - len(missing), missing=missing)
+        failed = (
+            name
+            for name, formula in self.table.failed_formulas.items()
+            if reduced(amounts_of(formula)) not in self.best and set(amounts_of(formula)) <= wanted
+        )
+        return Coverage(
+            n_phases=count,
+            n_known=len(known),
+            n_known_present=len(known) - len(missing),
+            missing=missing,
+            failed=tuple(sorted(failed)),
+        )
 
 
 @cache
@@ -388,12 +418,13 @@ def build_table(
     EnergyTableError
         If too few compounds were measured to fit the corrections.
     """
-    good, failed = [], {}
+    good: list[tuple[dict[str, Any], dict[str, float]]] = []
+    failed: dict[str, str] = {}
+    formulas: dict[str, str] = {}
     for row in rows:
-        if "error" in row:
-            failed[row["name"]] = row["error"]
-        elif reason := refusal(row):
-            failed[row["name"]] = reason
+        reason = row.get("error") or refusal(row)
+        if reason:
+            failed[row["name"]], formulas[row["name"]] = reason, row["formula"]
         else:
             good.append((row, amounts_of(row["formula"])))
     elements: dict[str, float] = {}
@@ -434,6 +465,7 @@ def build_table(
         corrections=corrections,
         phases=tuple(phases),
         failed=failed,
+        failed_formulas=formulas,
         listed=tuple(sorted(set(listed))),
     )
 
@@ -446,7 +478,7 @@ def refusal(row: dict[str, Any]) -> str | None:
     """Why a computed phase is not used, None if it is: it became another crystal while it was relaxed."""
     if row["grade"] == "estimate":
         return None if abs(row["volume_change"]) < 2.0 * LARGEST_VOLUME_CHANGE else "the cell changed beyond a guess"
-    if row["space_group"] != row["start_space_group"]:
+    if row["space_group"] != row["start_space_group"] and "ordered_from" not in row:
         return f"space group changed from {row['start_space_group']} to {row['space_group']}"
     known = row["known_density_g_cm3"]
     if len(amounts_of(row["formula"])) == 1:

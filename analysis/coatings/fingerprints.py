@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from ...structures.vocabulary import Frozen
+from ...structures.vocabulary import Frozen, Grade
+from .. import powder
 from ..constants import isotope as nucleus_of
 from ..constants import larmor_mhz
 from ..tensors import second_order_shift_ppm
@@ -35,6 +36,7 @@ BROADENING_PPM = {"31P": 2.0, "27Al": 4.0, "7Li": 0.8, "6Li": 0.4, "1H": 1.0, "1
 BROADENING_ELSE_PPM = 3.0
 """Gaussian widths (FWHM) of lines of a somewhat disordered layer, without the second-order part."""
 
+POWDER_DENSITY = 64
 DETECTED_SIGMA = 3.0
 RESOLVED_PROBABILITY = 0.9
 
@@ -67,6 +69,8 @@ class NmrLine(Frozen):
         ``computed`` by the cluster engine, or ``published``.
     source, grade
         Where it comes from.
+    crystal
+        Crystal of the library, for a line of one polymorph; empty for the formula as such.
     """
 
     formula: str
@@ -80,6 +84,12 @@ class NmrLine(Frozen):
     origin: Literal["computed", "published"]
     source: str
     grade: str
+    crystal: str = ""
+
+    @property
+    def support(self) -> Grade:
+        """How well the value is supported; a computed one is a model."""
+        return Grade.MODEL if self.origin == "computed" else Grade(self.grade)
 
     def position_ppm(self, field_tesla: float) -> float:
         """Centre of gravity in a field: the shift with its second-order quadrupolar part."""
@@ -123,9 +133,10 @@ def _published() -> dict[str, tuple[NmrLine, ...]]:
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     text = (files("surfshift.analysis.data") / "compound_lines.yaml").read_text(encoding="utf-8")
-    rows: list[list[Any]] = yaml.load(text, Loader=loader)["lines"]
+    loaded: dict[str, Any] = yaml.load(text, Loader=loader)
+    rows: list[list[Any]] = loaded["lines"]
     found: dict[str, list[NmrLine]] = {}
-    for formula, isotope, environment, delta, error, cq, eta, share, grade, source in rows:
+    for formula, isotope, environment, delta, error, cq, eta, share, grade, source, *crystal in rows:
         name = canonical(formula)
         line = NmrLine(
             formula=name,
@@ -139,6 +150,7 @@ def _published() -> dict[str, tuple[NmrLine, ...]]:
             origin="published",
             source=source,
             grade=grade,
+            crystal=crystal[0] if crystal else "",
         )
         found.setdefault(name, []).append(line)
     for shift in published_shifts():
@@ -158,6 +170,7 @@ def _published() -> dict[str, tuple[NmrLine, ...]]:
             origin="published",
             source=shift.source,
             grade=shift.grade.value,
+            crystal=shift.crystal,
         )
         if all(
             abs(line.delta_ppm - known.delta_ppm) > 0.2
@@ -165,6 +178,9 @@ def _published() -> dict[str, tuple[NmrLine, ...]]:
             if known.isotope == line.isotope
         ):
             found.setdefault(name, []).append(line)
+    for formula, like in loaded["lines_as_of"].items():
+        name = canonical(formula)
+        found[name] = [line.model_copy(update={"formula": name}) for line in found[canonical(like)]]
     return {name: tuple(lines) for name, lines in found.items()}
 
 
@@ -200,6 +216,7 @@ def _computed() -> dict[str, tuple[NmrLine, ...]]:
                     origin="computed",
                     source=f"{library.method.key}, shipped",
                     grade="computed",
+                    crystal=compound.structure_name,
                 )
                 found.setdefault(name, []).append(line)
     return {name: tuple(lines) for name, lines in found.items()}
@@ -233,6 +250,7 @@ def published_lines(formula: str) -> tuple[NmrLine, ...]:
     return _published().get(canonical(formula), ())
 
 
+@lru_cache(maxsize=8192)
 def lines_of(formula: str) -> tuple[NmrLine, ...]:
     """The lines to expect of a compound: published where there are, else computed, isotope by isotope.
 
@@ -247,19 +265,32 @@ def lines_of(formula: str) -> tuple[NmrLine, ...]:
 @lru_cache(maxsize=8192)
 def profile(line: NmrLine, field_tesla: float) -> tuple[Array, Array]:
     """Axis about the isotropic shift, ppm, and density of a line with its broadening in a field."""
-    from ..lines import broadened, shape
+    width = BROADENING_PPM.get(line.isotope, BROADENING_ELSE_PPM)
+    sigma = width / math.sqrt(8.0 * math.log(2.0))
+    if not (nucleus_of(line.isotope).is_half_integer_quadrupolar and line.cq_mhz):
+        axis = sigma * np.linspace(-5.0, 5.0, 201)
+        return axis, np.exp(-0.5 * (axis / sigma) ** 2) / (sigma * math.sqrt(2.0 * math.pi))
+    from ..kernels import unit_ppm
 
+    # the powder average of the kernels: mrsimulator and scipy.signal take seconds to load, in every process
     nucleus = nucleus_of(line.isotope)
-    has_coupling = nucleus.is_half_integer_quadrupolar and bool(line.cq_mhz)
-    unit = shape(
-        line.isotope,
-        field_tesla=field_tesla,
-        mas_rate_hz=math.inf,
-        cq_mhz=(line.cq_mhz or 0.0) if has_coupling else 0.0,
-        eta_q=(line.eta or 0.0) if has_coupling else 0.0,
-    )
-    wide = broadened(unit, BROADENING_PPM.get(line.isotope, BROADENING_ELSE_PPM))
-    return wide.axis_ppm, wide.density
+    grid, frequencies = _central_transition(line.eta or 0.0)
+    ppm = unit_ppm(nucleus, larmor_mhz(nucleus, field_tesla)) * line.cq_mhz**2 * frequencies
+    step = 0.1 * width
+    low, count = float(ppm.min()) - step, int(np.ptp(ppm) / step) + 4
+    mass = powder.deposit(grid, ppm, low, step, count).sum(axis=1)
+    reach = math.ceil(5.0 * sigma / step)
+    kernel = np.exp(-0.5 * (step * np.arange(-reach, reach + 1) / sigma) ** 2)
+    density: Array = np.asarray(np.convolve(np.asarray(mass) / step, kernel / kernel.sum()), dtype=np.float64)
+    axis = np.asarray(low + step * np.arange(-reach, count + reach), dtype=np.float64)
+    return axis, density
+
+
+@lru_cache(maxsize=256)
+def _central_transition(eta: float) -> tuple[powder.Octant, Array]:
+    """Orientations, and the frequency of the central transition in each, under spinning of infinite speed."""
+    grid = powder.octant(POWDER_DENSITY)
+    return grid, powder.spinning_frequencies(grid, eta, "quadrupole")[0]
 
 
 @lru_cache(maxsize=8192)

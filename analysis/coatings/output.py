@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from .energies import EnergyTable
+    from .interface_lines import InterfaceLine
     from .ranking import Ranked
     from .screening import CoatingResult
 
@@ -61,9 +62,11 @@ def flat_row(result: CoatingResult, ranked: Places) -> dict[str, Any]:
         "probability_stable": window.probability_stable,
         "outside_window_v": result.window_violation_v,
         "electrolyte_ev_per_atom": result.electrolyte.closed.worst.energy_ev_per_atom,
+        "electrolyte_contact_ev_per_atom": round(result.electrolyte_ev, 5),
         "electrolyte_error_ev": result.electrolyte.closed.energy_error_ev,
         "electrolyte_probability": result.electrolyte.closed.probability,
         "electrode_ev_per_atom": result.electrode.closed.worst.energy_ev_per_atom,
+        "electrode_contact_ev_per_atom": round(result.electrode_ev, 5),
         "electrode_error_ev": result.electrode.closed.energy_error_ev,
         "electrode_probability": result.electrode.closed.probability,
         "electrode_open_ev_per_atom": None if worst_open is None else worst_open.worst.energy_ev_per_atom,
@@ -94,15 +97,22 @@ def write_csv(results: Sequence[CoatingResult], ranked: Places, path: Path) -> P
 
 
 def write_json(
-    results: Sequence[CoatingResult], ranked: Places, *, refused: Mapping[str, str], table: EnergyTable, path: Path
+    results: Sequence[CoatingResult],
+    ranked: Places,
+    *,
+    refused: Mapping[str, str],
+    table: EnergyTable,
+    path: Path,
+    interfaces: Sequence[InterfaceLine] = (),
 ) -> Path:
-    """Everything that was computed, with the table's provenance and the refusals."""
+    """Everything that was computed, with the table's provenance, the lines of interface models and the refusals."""
     content = {
         "energies": {"level": table.level, "version": table.version, "provenance": table.provenance},
         "results": [
             {"place": place_of(result, ranked).model_dump(mode="json"), **result.model_dump(mode="json")}
             for result in results
         ],
+        "interfaces": [line.model_dump(mode="json") for line in interfaces],
         "refused": dict(refused),
     }
     return write_text(path, json.dumps(content) + "\n")

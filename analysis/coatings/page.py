@@ -5,13 +5,19 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from ..constants import isotope
+from .energies import amounts_of
+from .fingerprints import line_width_ppm
 from .output import best_detections, place_of, write_text
+from .windows import published_windows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from .energies import EnergyTable
+    from .fingerprints import NmrLine
+    from .interface_lines import InterfaceLine
     from .output import Places
     from .reactions import ReactionCurve
     from .screening import CoatingResult, Contact, Settings
@@ -26,9 +32,11 @@ def write_page(
     table: EnergyTable,
     settings: Settings,
     path: Path,
+    interfaces: Sequence[InterfaceLine] = (),
 ) -> Path:
     """Write the page: Pareto front, windows, reaction curves, products with their NMR lines, refusals, provenance."""
-    return write_text(path, render_page(results, ranked, refused=refused, table=table, settings=settings))
+    page = render_page(results, ranked, refused=refused, table=table, settings=settings, interfaces=interfaces)
+    return write_text(path, page)
 
 
 def render_page(
@@ -38,6 +46,7 @@ def render_page(
     refused: Mapping[str, str],
     table: EnergyTable,
     settings: Settings,
+    interfaces: Sequence[InterfaceLine] = (),
 ) -> str:
     """The page as one text."""
     from jinja2 import ChoiceLoader, Environment, PackageLoader
@@ -64,7 +73,7 @@ def render_page(
     }
     pairs = list(dict.fromkeys((r.electrolyte_name, r.electrode_name) for r in results))
     return environment.get_template("screening.html.jinja").render(
-        data=json.dumps(data, separators=(",", ":")).replace("</", "<\\/"),
+        data=json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"),
         style=style,
         pairs=pairs,
         results=results,
@@ -72,15 +81,22 @@ def render_page(
         table=table,
         settings=settings,
         errors=_errors(table),
+        interfaces=interfaces,
     )
 
 
-def _positions(line: Any, settings: Settings) -> dict[str, Any]:
-    return {"positions": [round(line.position_ppm(field), 1) for field in settings.fields_tesla]}
+def _positions(line: NmrLine, settings: Settings) -> dict[str, Any]:
+    """Centres and widths of a line in each field, and atoms of its element in a formula unit."""
+    return {
+        "positions": [round(line.position_ppm(field), 1) for field in settings.fields_tesla],
+        "widths": [round(line_width_ppm(line, field), 2) for field in settings.fields_tesla],
+        "atoms": amounts_of(line.formula).get(isotope(line.isotope).element, 0.0),
+    }
 
 
 def _row(result: CoatingResult, ranked: Places) -> dict[str, Any]:
     place = place_of(result, ranked)
+    published = published_windows().get(result.window.formula)
     return {
         "coating": result.coating,
         "electrolyte": result.electrolyte_name,
@@ -95,9 +111,11 @@ def _row(result: CoatingResult, ranked: Places) -> dict[str, Any]:
         "aboveError": result.window.above_hull_error_ev,
         "stable": result.window.probability_stable,
         "outside": result.window_violation_v,
+        "published": None if published is None else published.model_dump(),
         "windowCoverage": str(result.window_coverage),
         "withElectrolyte": _contact(result.electrolyte),
         "withElectrode": _contact(result.electrode),
+        "electrolyteFormula": result.electrolyte.neighbour,
         "water": _air(result.water),
         "carbonDioxide": _air(result.carbon_dioxide),
         "gap": result.gap_ev,
@@ -127,6 +145,7 @@ def _curve(curve: ReactionCurve) -> dict[str, Any]:
         "probability": curve.probability,
         "added": round(curve.contact_ev_per_atom, 4),
         "products": curve.product_probability,
+        "elsewhere": curve.product_probability_elsewhere,
     }
 
 

@@ -1,8 +1,8 @@
 """What two solids in contact turn into: reaction energy against mixing ratio, closed and with lithium exchanged.
 
-The hull energy along the line between two compositions is convex and piecewise linear. Its kinks are found exactly from
-tangents: two tangents of neighbouring pieces cross at the kink between them. The same numbers as pymatgen's
-``InterfacialReactivity`` (Richards et al., Chem. Mater. 28, 266 (2016)) come out, hundreds of times faster.
+The hull energy along the line between two compositions is convex and piecewise linear. Its pieces follow from one
+another by a pivot each, so the kinks are exact. The same numbers as pymatgen's ``InterfacialReactivity`` (Richards et
+al., Chem. Mater. 28, 266 (2016)) come out, hundreds of times faster.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...structures.vocabulary import Frozen
-from .hull import lowest_mixture
+from .hull import line_of_mixtures, lowest_mixture
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .energies import PhaseSpace
+    from .hull import Piece
 
     Array = NDArray[np.float64]
 
@@ -54,6 +55,9 @@ class ReactionCurve(Frozen):
         The kink of lowest energy.
     product_probability
         Share of sampled energies for which a phase is among the products at that ratio.
+    product_probability_elsewhere
+        The same at the other ratios where the products change, the largest of them: a contact that has not come to its
+        end holds these too. Closed systems only.
     energy_error_ev
         Standard deviation of the energy at ``worst`` over sampled energies.
     probability
@@ -71,13 +75,18 @@ class ReactionCurve(Frozen):
     energy_error_ev: float
     probability: float
     product_probability: dict[str, float]
+    product_probability_elsewhere: dict[str, float]
     threshold_ev: float
     alone_ev_per_atom: float
 
     @property
     def contact_ev_per_atom(self) -> float:
-        """What the contact adds to the decomposition of each alone, eV per atom."""
-        return self.worst.energy_ev_per_atom - self.alone_ev_per_atom
+        """What the contact adds to the decomposition of each alone, eV per atom, at the ratio where it adds most.
+
+        A metastable solid has an energy below zero at its own end of the curve; that is no reaction of the two.
+        """
+        first, last = self.kinks[-1].energy_ev_per_atom, self.kinks[0].energy_ev_per_atom
+        return min(k.energy_ev_per_atom - k.share * first - (1.0 - k.share) * last for k in self.kinks) + 0.0
 
 
 @dataclass(frozen=True)
@@ -87,6 +96,15 @@ class Reactant:
     formula: str
     vector: Array
     column: int | None
+
+
+@dataclass(frozen=True)
+class OwnEnergies:
+    """A solid by itself: energy as it is, nominal and for S samples (S,), and of what it becomes on its own (S,)."""
+
+    as_it_is_ev: float
+    as_it_is_samples_ev: Array
+    alone_samples_ev: Array
 
 
 class System:
@@ -109,12 +127,11 @@ class System:
         self.energies = (space.energies_ev + self._shift)[self.columns]
         self.samples = (samples + self._shift)[:, self.columns]
         self._start = np.searchsorted(self.columns, keep)
-        self._alone: dict[str, Array] = {}
+        self._own: dict[str, OwnEnergies] = {}
 
-    def solve(self, vector: Array) -> tuple[float, Array, NDArray[np.int64], Array]:
-        """Energy, chemical potentials, basis and amounts of the lowest mixture of a composition."""
-        found = lowest_mixture(self.matrix, self.energies, vector[self.rows], self._start)
-        return float(found.energy_ev[0]), found.potentials_ev[0], found.basis[0], found.amounts[0]
+    def line(self, low: Array, high: Array) -> list[Piece]:
+        """The lowest mixtures between two compositions of the phase space."""
+        return line_of_mixtures(self.matrix, self.energies, low[self.rows], high[self.rows], self._start)
 
     def sampled(self, vector: Array, basis: NDArray[np.int64]) -> tuple[Array, dict[str, float]]:
         """Energy of the lowest mixture for each sample, and how often each phase is in it.
@@ -130,11 +147,30 @@ class System:
             if p >= LEAST_PROBABILITY
         }
 
-    def reactant_energy(self, reactant: Reactant) -> tuple[float, Array]:
-        """Energy of a solid as it is, nominal and for each sample; the mixture's where it is no phase of the table."""
+    def own(self, reactant: Reactant) -> OwnEnergies:
+        """Energies of a solid by itself; computed once, or taken from ``lend``."""
+        if reactant.formula not in self._own:
+            nominal, drawn = self._as_it_is(reactant)
+            vector = reactant.vector[self.rows]
+            best = lowest_mixture(self.matrix, self.energies, vector, self._start)
+            alone = lowest_mixture(self.matrix, self.samples, vector, best.basis[0]).energy_ev
+            self._own[reactant.formula] = OwnEnergies(nominal, drawn, alone)
+        return self._own[reactant.formula]
+
+    def lend(self, formula: str, own: OwnEnergies) -> None:
+        """Take the energies of a solid from the phase space of its own elements: the others cannot change them.
+
+        The samples must be of the same seed, and the potential the same.
+        """
+        self._own.setdefault(formula, own)
+
+    def _as_it_is(self, reactant: Reactant) -> tuple[float, Array]:
+        """Energy of a solid, nominal and for each sample; the mixture's where it is no phase of the table."""
         if reactant.column is not None:
             at = np.searchsorted(self.columns, reactant.column)
-            return float(self.energies[at]), self.samples[:, at]
+            if at < len(self.columns) and self.columns[at] == reactant.column:
+                return float(self.energies[at]), self.samples[:, at]
+            return 0.0, np.zeros(len(self.samples))  # lithium itself, which the reservoir gives
         closed = lowest_mixture(
             self.space.matrix, self.space.energies_ev, reactant.vector, np.arange(len(self.space.elements))
         )
@@ -149,14 +185,6 @@ class System:
             drift += amount * (self.samples[:, at] - self.energies[at])
         energy = float(closed.energy_ev[0]) + shift
         return energy, energy + drift
-
-    def alone(self, reactant: Reactant) -> Array:
-        """Energy of what a solid by itself becomes, for each sample of energies."""
-        if reactant.formula not in self._alone:
-            self._alone[reactant.formula] = lowest_mixture(
-                self.matrix, self.samples, reactant.vector[self.rows], self._start
-            ).energy_ev
-        return self._alone[reactant.formula]
 
     def products(self, basis: NDArray[np.int64], amounts: Array) -> dict[str, float]:
         """Formulas and moles of atoms of a mixture."""
@@ -174,60 +202,43 @@ def make_reactant(space: PhaseSpace, formula: str, amounts: dict[str, float]) ->
 
 def reaction_curve(system: System, first: Reactant, second: Reactant, *, threshold_ev: float = 0.005) -> ReactionCurve:
     """Reaction energy against mixing ratio, its worst point, and the probability of a reaction there."""
-    first_ev, first_samples = system.reactant_energy(first)
-    second_ev, second_samples = system.reactant_energy(second)
+    one, two = system.own(first), system.own(second)
+    pieces = system.line(second.vector, first.vector)
 
     def mixed(share: float) -> Array:
         vector: Array = share * first.vector + (1.0 - share) * second.vector
         return vector
 
-    solved: dict[float, tuple[float, Array, NDArray[np.int64], Array]] = {}
+    def piece_at(share: float) -> Piece:
+        return next(piece for piece in reversed(pieces) if piece.start <= share)
 
-    def tangent(share: float) -> tuple[float, float, float]:
-        """Hull energy at a share, and the tangent there as its values at share 0 and 1."""
-        if share not in solved:
-            solved[share] = system.solve(mixed(share))
-        energy, potentials, _, _ = solved[share]
-        return energy, float(potentials @ second.vector[system.rows]), float(potentials @ first.vector[system.rows])
+    def hull_ev(share: float) -> float:
+        return float(piece_at(share).potentials_ev @ mixed(share)[system.rows])
 
-    shares = {EDGE, 1.0 - EDGE}
-    pending = [(EDGE, 1.0 - EDGE)]
-    while pending:
-        low, high = pending.pop()
-        _, a0, a1 = tangent(low)
-        _, b0, b1 = tangent(high)
-        gap = (a1 - a0) - (b1 - b0)
-        if abs(gap) < SAME_EV:
-            continue
-        cross = (b0 - a0) / gap
-        if not low + EDGE < cross < high - EDGE:
-            continue
-        expected = a0 + cross * (a1 - a0)
-        energy, _, _ = tangent(cross)
-        shares.add(cross)
-        if energy > expected + SAME_EV:
-            pending += [(low, cross), (cross, high)]
-    order = _corners([(share, solved[share][0]) for share in sorted(shares)])
+    inside = sorted({p.start for p in pieces if EDGE < p.start < 1.0 - EDGE})
+    order = _corners([(share, hull_ev(share)) for share in (EDGE, *inside, 1.0 - EDGE)])
     kinks = []
     for share in order:
-        energy, _, basis, held = solved[share]
         at = 0.0 if share == EDGE else 1.0 if share == 1.0 - EDGE else share
-        value = energy - share * first_ev - (1.0 - share) * second_ev
-        kinks.append(
-            Kink(share=round(at, 6), energy_ev_per_atom=round(value, 5) + 0.0, products=system.products(basis, held))
-        )
+        value = hull_ev(share) - share * one.as_it_is_ev - (1.0 - share) * two.as_it_is_ev
+        piece = piece_at(share)
+        products = system.products(piece.basis, piece.amounts(mixed(share)[system.rows]))
+        kinks.append(Kink(share=round(at, 6), energy_ev_per_atom=round(value, 5) + 0.0, products=products))
     number = int(np.argmin([k.energy_ev_per_atom for k in kinks]))
     share = order[number]
     worst = kinks[number]
-    basis = solved[share][2]
     is_edge = number in (0, len(order) - 1)
     at = 0.5 if is_edge else share
-    if is_edge:
-        basis = system.solve(mixed(at))[2]
-    energies, appearing = system.sampled(mixed(at), basis)
-    added = energies - at * system.alone(first) - (1.0 - at) * system.alone(second)
-    drawn = energies - at * first_samples - (1.0 - at) * second_samples
-    ends = (solved[EDGE][0] - second_ev) * (1.0 - share) + (solved[1.0 - EDGE][0] - first_ev) * share
+    energies, appearing = system.sampled(mixed(at), piece_at(at).basis)
+    elsewhere: dict[str, float] = {}
+    if system.voltage_v is None:
+        for other, kink in zip(order[1:-1], kinks[1:-1], strict=True):
+            if other != at and kink.energy_ev_per_atom < -threshold_ev:
+                for formula, likely in system.sampled(mixed(other), piece_at(other).basis)[1].items():
+                    elsewhere[formula] = max(elsewhere.get(formula, 0.0), likely)
+    added = energies - at * one.alone_samples_ev - (1.0 - at) * two.alone_samples_ev
+    drawn = energies - at * one.as_it_is_samples_ev - (1.0 - at) * two.as_it_is_samples_ev
+    ends = (hull_ev(EDGE) - two.as_it_is_ev) * (1.0 - share) + (hull_ev(1.0 - EDGE) - one.as_it_is_ev) * share
     return ReactionCurve(
         first=first.formula,
         second=second.formula,
@@ -237,6 +248,7 @@ def reaction_curve(system: System, first: Reactant, second: Reactant, *, thresho
         energy_error_ev=round(float((added if is_edge else drawn).std()), 5),
         probability=round(float((added < -threshold_ev).mean()), 3),
         product_probability=appearing,
+        product_probability_elsewhere=elsewhere,
         threshold_ev=threshold_ev,
         alone_ev_per_atom=round(float(ends), 6),
     )

@@ -74,18 +74,20 @@ class Electrode(Frozen):
 
 
 class SpaceCoverage(Frozen):
-    """Phase coverage behind a number: elements, phases used, and known compounds that are not among them."""
+    """Phase coverage behind a number: elements, phases used, and known compounds that are not among them, or failed."""
 
     elements: tuple[str, ...]
     n_phases: int
     n_known: int
     n_known_present: int
     missing: tuple[str, ...]
+    failed: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         """Coverage in words."""
         text = f"{self.n_phases} phases of {'-'.join(self.elements)}, {self.n_known_present} of {self.n_known} known"
-        return text + (f"; missing: {', '.join(self.missing)}" if self.missing else "")
+        text += f"; missing: {', '.join(self.missing)}" if self.missing else ""
+        return text + (f"; failed: {', '.join(self.failed)}" if self.failed else "")
 
 
 class Contact(Frozen):
@@ -158,18 +160,17 @@ class CoatingResult(Frozen):
 
     @property
     def electrode_ev(self) -> float:
-        """Strongest reaction with the electrode, eV per atom: closed, or what the contact adds at a potential.
+        """Strongest reaction with the electrode, closed or at a potential: what the contact adds, eV per atom.
 
-        What each does alone at that potential is no reaction of the two: the electrode is charged, and the coating's
-        own decomposition is what its window says.
+        What each does alone is no reaction of the two: the electrode is charged, and the coating's own decomposition
+        is what its window says.
         """
-        opened = [c.contact_ev_per_atom for c in self.electrode.open]
-        return min([self.electrode.closed.worst.energy_ev_per_atom, *opened])
+        return min(c.contact_ev_per_atom for c in (self.electrode.closed, *self.electrode.open))
 
     @property
     def electrolyte_ev(self) -> float:
-        """Strongest reaction with the electrolyte, closed, eV per atom."""
-        return self.electrolyte.closed.worst.energy_ev_per_atom
+        """Strongest reaction with the electrolyte, closed: what the contact adds, eV per atom."""
+        return self.electrolyte.closed.contact_ev_per_atom
 
 
 @cache
@@ -202,7 +203,7 @@ def formula_of(text: str) -> str:
 
     name = text.strip()
     if name in _names()["electrolytes"]:
-        return str(_names()["electrolytes"][name])
+        return reduced(amounts_of(str(_names()["electrolytes"][name])))
     try:
         return reduced(amounts_of(name))
     except UnknownFormulaError:
@@ -297,8 +298,12 @@ class Screener:
         key = (first, second, voltage_v)
         if key not in self._curves:
             one, two = amounts_of(first), amounts_of(second)
-            elements = frozenset({*one, *two, *(() if voltage_v is None else ("Li",))})
-            system = self._system(elements, voltage_v)
+            exchanged = () if voltage_v is None else ("Li",)
+            system = self._system(frozenset({*one, *two, *exchanged}), voltage_v)
+            for amounts in (one, two):
+                small = self._system(frozenset({*amounts, *exchanged}), voltage_v)
+                if small is not system:
+                    system.lend(reduced(amounts), small.own(make_reactant(small.space, reduced(amounts), amounts)))
             self._curves[key] = reaction_curve(
                 system,
                 make_reactant(system.space, reduced(one), one),
@@ -328,6 +333,7 @@ class Screener:
                 n_known=found.n_known,
                 n_known_present=found.n_known_present,
                 missing=found.missing,
+                failed=found.failed,
             )
         return self._coverages[elements]
 
@@ -414,17 +420,18 @@ class Screener:
             f"{formula} is no phase of the table; its energy is that of the lowest mixture of phases, so it counts as "
             "just stable"
             for formula in dict.fromkeys(formulas)
-            if formula not in self.index.best
+            if canonical(formula) not in self.index.best
         )
 
 
 def _products(one: Contact, two: Contact, coating: str) -> dict[str, float]:
-    """Probability of each product over all contacts that react at all."""
+    """Probability of each product over all contacts that react at all, at any mixing ratio."""
     found: dict[str, float] = {}
     for curve in (one.closed, two.closed, *one.open, *two.open):
         if curve.worst.share in (0.0, 1.0):
             continue
-        for formula, probability in curve.product_probability.items():
+        every = (*curve.product_probability.items(), *curve.product_probability_elsewhere.items())
+        for formula, probability in every:
             if formula in (coating, curve.second) or len(amounts_of(formula)) == 0:
                 continue
             likely = round(probability * curve.probability, 3)

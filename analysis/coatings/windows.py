@@ -6,7 +6,9 @@ minus the potential at which lithium begins to be taken up or given off.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -73,6 +75,31 @@ class StabilityWindow(Frozen):
         if self.reduction.voltage_v is None or self.oxidation.voltage_v is None:
             return None
         return self.oxidation.voltage_v - self.reduction.voltage_v
+
+
+class PublishedWindow(Frozen):
+    """A published window, V against Li/Li+, with its source."""
+
+    reduction_v: float
+    oxidation_v: float
+    source: str
+
+
+@cache
+def published_windows() -> dict[str, PublishedWindow]:
+    """Published windows by reduced formula, to be shown beside computed ones."""
+    import yaml
+
+    from .energies import amounts_of, reduced
+
+    text = (files("surfshift.analysis.data") / "published_windows.yaml").read_text(encoding="utf-8")
+    loaded: dict[str, Any] = yaml.safe_load(text)
+    return {
+        reduced(amounts_of(formula)): PublishedWindow(
+            reduction_v=low, oxidation_v=high, source=loaded["sources"][source]
+        )
+        for formula, (low, high, source) in loaded["windows"].items()
+    }
 
 
 LOWERED_EV = 0.002

@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from .sites import SiteTable
 
 
-_MAX_ASSIGNMENTS = 24
-_MIN_ASSIGNMENT = 0.003
+_MAX_ASSIGNMENTS = 200
+_MIN_ASSIGNMENT = 1e-7
 _MAX_WAYS = 24
 """Most ways of hiding lines that are kept for one list."""
 
-_MIN_OPTION, _MIN_DOUBT = 0.005, 0.01
+_MIN_OPTION, _MIN_DOUBT = 0.005, 0.02
 """Chances of hiding below the first, and lines whose place moves less of the area than the second, are let be."""
 
 _MIN_LEFT, _MAX_LEFT = 0.01, 12
@@ -43,6 +43,25 @@ _NEGLIGIBLE = 6.0
 
 _SINGLE_PRECISION = 2e3
 """Squared signal to noise of all areas up to which single precision errs by less than 1e-3 in the log likelihood."""
+
+
+_LOG_GAMMA = np.array([0.0, *(math.lgamma(number) for number in range(1, 400))])
+
+
+class Stranger(NamedTuple):
+    """What something unlisted would give to the areas of one list: ``n_lines`` lines of equal size.
+
+    ``share`` is the part of its atoms in each line and ``error`` the error of that; ``near`` (j,) the chance
+    that one of its lines lies where it is not told from each peak, ``listed`` the chance that a lone line shows.
+    ``member`` is its position behind the candidates of a subset.
+    """
+
+    member: int
+    n_lines: int
+    share: float
+    error: float
+    near: NDArray[np.float64]
+    listed: float
 
 
 class Ways(NamedTuple):
@@ -90,6 +109,7 @@ class AreaData(NamedTuple):
         doubt = self.signal**2 * (self.hidden * (1.0 - self.hidden)).sum(axis=0)
         ways = self.start
         score = self._scores(populations, ways, outlier)
+        ways = ways.at(np.sort(np.argsort(-score, kind="stable")[:_MAX_WAYS]))
         largest = float(populations.max(axis=0)[self.member].max())
         for site in np.argsort(-doubt, kind="stable"):
             if math.sqrt(doubt[site]) * largest < _MIN_DOUBT * float(self.signal.max()):
@@ -167,7 +187,7 @@ class AreaData(NamedTuple):
         counted: NDArray[np.float64] = ways.used.astype(np.float64)
         constant: NDArray[np.float64] = count * np.log(np.maximum(counted @ self.area, 1e-300))
         constant -= 0.5 * (counted @ np.log(self.variance)) + 0.5 * (count - 1) * math.log(2.0 * math.pi)
-        constant -= np.array([math.lgamma(max(1, number)) for number in count.tolist()])
+        constant -= _LOG_GAMMA[np.clip(count, 1, len(_LOG_GAMMA) - 1)]
         result: NDArray[np.float64] = np.where(count < 2, 0.0, value.astype(np.float64) + constant)
         return result
 
@@ -188,21 +208,26 @@ def area_data(
     start: int,
     shares: NDArray[np.float64],
     settings: MatchSettings,
+    stranger: Stranger | None = None,
+    hidden: NDArray[np.float64] | None = None,
 ) -> AreaData | None:
     """Measured areas of one list and what they may be made of; None if they cannot count atoms.
 
+    With a ``stranger`` the peaks that no site gave are its lines; it comes as one more member behind the others.
+
     Sites without a peak of their own hide under one of the others, to which they add, or were missed. ``shares``
     (n,) is each site's part of its candidate's atoms; ``start`` is the list's first column in ``fit.assignments``.
-    Peaks of the background and peaks without an area are left out.
+    Peaks of the background and peaks without an area are left out. ``hidden`` is ``hiding``, if that is known already.
     """
     has_area = np.array([peak.area is not None for peak in peak_list.peaks])
-    if peak_list.experiment.is_surface_selective or not len(table) or has_area.sum() < 2:
+    is_empty = not len(table) and stranger is None
+    if peak_list.experiment.is_surface_selective or is_empty or has_area.sum() < 2:
         return None
     area = np.array([peak.area or 0.0 for peak in peak_list.peaks])
     scale = max(float(area.sum()), 1e-300)
     error = np.array([peak.area_error or 0.0 for peak in peak_list.peaks]) / scale
     variance = error**2 + (settings.area_error_fraction * area / scale) ** 2
-    n_peaks, n_members = len(peak_list.peaks), int(table.member.max()) + 1
+    n_peaks, n_members = len(peak_list.peaks), int(table.member.max(initial=-1)) + 1
     columns = fit.assignments[:, start : start + n_peaks]
     kinds, inverse = np.unique(columns, axis=0, return_inverse=True)
     chances = np.bincount(inverse.ravel(), fit.weights, len(kinds))
@@ -216,18 +241,61 @@ def area_data(
     expected[way, peak, table.member[site]] = signal[site]
     shown = np.zeros((len(kinds), len(table)), dtype=bool)
     shown[way, site] = True
+    if hidden is None:
+        hidden = hiding(table, peak_list, fit, settings)
+    mean = np.zeros((2, len(table), n_peaks, n_members))
+    index = np.arange(len(table))
+    mean[0, index, :, table.member] = (signal * hidden).T
+    mean[1, index, :, table.member] = (signal**2 * hidden * (1.0 - hidden)).T
+    hides = (~shown).astype(float)
+    expected += np.tensordot(hides, mean[0], 1)
+    spread += np.tensordot(hides, mean[1], 1)
+    ways = Ways(shown, (kinds != UNASSIGNED) & has_area, expected, spread, np.log(chances))
+    data = AreaData(
+        area / scale, np.where(has_area, np.maximum(variance, 1e-10), 1.0), hidden, signal, table.member, ways
+    )
+    return data if stranger is None else _beside(data, stranger, kinds == UNASSIGNED, has_area)
+
+
+def hiding(table: SiteTable, peak_list: PeakList, fit: PeakFit, settings: MatchSettings) -> NDArray[np.float64]:
+    """Probability (j, n) that a site without a peak of its own hides under each peak."""
     near = _closeness(table, peak_list, fit, settings)
     listed = listing_probability(table, peak_list, settings)
     hidden = listed * (1.0 - np.prod(1.0 - near, axis=0)) * near / np.maximum(near.sum(axis=0), 1e-300)
     hidden = hidden / (hidden.sum(axis=0) + 1.0 - listed)
-    hidden = np.where(hidden > _MIN_OPTION, hidden, 0.0)
-    for index in range(len(table)):
-        free, mean = ~shown[:, index], signal[index] * hidden[:, index]
-        expected[free, :, table.member[index]] += mean
-        spread[free, :, table.member[index]] += mean * (signal[index] - mean)
-    ways = Ways(shown, (kinds != UNASSIGNED) & has_area, expected, spread, np.log(chances))
+    result: NDArray[np.float64] = np.where(hidden > _MIN_OPTION, hidden, 0.0)
+    return result
+
+
+def _beside(data: AreaData, stranger: Stranger, is_odd: NDArray[np.bool_], has_area: NDArray[np.bool_]) -> AreaData:
+    """The data with a stranger's lines: odd peaks (a, j) are its own, its other lines may hide like those of sites."""
+    count, n_ways = stranger.n_lines, len(is_odd)
+    chance = stranger.listed * stranger.near
+    chance = chance / (chance.sum() + 1.0 - stranger.listed)
+    chance = np.where(chance > _MIN_OPTION, chance, 0.0)
+    hidden = np.concatenate([data.hidden, np.tile(chance[:, None], (1, count))], axis=1)
+    # as many of its lines are hidden as do not show
+    shown = np.arange(count)[None, :] < is_odd.sum(axis=1)[:, None]
+    left = (~shown).sum(axis=1)[:, None]
+    mean = stranger.share * (is_odd + left * chance)
+    spread = stranger.error**2 * is_odd + stranger.share**2 * left * chance * (1.0 - chance)
+    start = data.start
+    # members between the last with a site of the isotope and the stranger
+    absent = np.zeros((*is_odd.shape, stranger.member - start.expected.shape[2]))
+    ways = Ways(
+        np.concatenate([start.shown, shown], axis=1),
+        np.tile(has_area, (n_ways, 1)),
+        np.concatenate([start.expected, absent, mean[:, :, None]], axis=2),
+        np.concatenate([start.spread, absent, spread[:, :, None]], axis=2),
+        start.log_weight,
+    )
     return AreaData(
-        area / scale, np.where(has_area, np.maximum(variance, 1e-10), 1.0), hidden, signal, table.member, ways
+        data.area,
+        data.variance,
+        hidden,
+        np.concatenate([data.signal, np.full(count, stranger.share)]),
+        np.concatenate([data.member, np.full(count, stranger.member, dtype=np.int64)]),
+        ways,
     )
 
 

@@ -52,6 +52,8 @@ class Plan(NamedTuple):
         Name of the candidate.
     cpu_hours
         Estimated cost.
+    distances
+        Distance of each new site to hydrogen, angstrom, which CP and TRAPDOR hang on; without it as others have it.
     """
 
     name: str
@@ -62,6 +64,7 @@ class Plan(NamedTuple):
     basis: str
     new_sites: dict[str, tuple[int, ...]]
     cpu_hours: float | None
+    distances: dict[str, tuple[float | None, ...]] | None = None
 
 
 def calculation_gains(
@@ -221,7 +224,7 @@ def invented_sites(problem: Problem, plan: Plan, rng: np.random.Generator) -> tu
         lists = problem.lists.get(isotope, [])
         weights = _listed(problem, table, lists)
         shift_width, cq_width = kernel_widths(table, weights / weights.sum(), problem.settings)
-        for count in counts:
+        for index, count in enumerate(counts):
             like = table.sites[int(rng.choice(len(table), p=weights / weights.sum()))]
             delta = like.delta_iso_ppm + shift_width * rng.normal()
             reference = problem.references[isotope]
@@ -234,6 +237,9 @@ def invented_sites(problem: Problem, plan: Plan, rng: np.random.Generator) -> tu
                         "atom_indices": tuple(range(count)),
                         "delta_iso_ppm": delta,
                         "sigma_iso_ppm": (delta - reference.intercept_ppm) / reference.slope,
+                        "distance_to_h_ang": plan.distances[isotope][index]
+                        if plan.distances
+                        else like.distance_to_h_ang,
                         "cq_mhz": abs(abs(like.cq_mhz) + cq_width * rng.normal()) if is_quadrupolar else 0.0,
                     }
                 )

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .areas import Stranger
 from .peaks import peak_evidences
-from .rival import rival_of
+from .rival import hiding_chance, rival_of
+from .sites import listing_probability
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .search import Problem
+
+_LEAST_SHARE_ERROR = 0.15
+"""Least relative error of the share that a line of something unlisted has of its atoms."""
 
 _ENOUGH = 3.0
 """Drop in log evidence after which larger subsets are not tried: nothing larger helps once the best one of a size
@@ -37,15 +42,39 @@ class PeakScreen:
             for isotope, lists in problem.lists.items()
         }
 
+    def stranger(self, isotope: str, index: int, member: int) -> Stranger | None:
+        """What something unlisted may add to the areas of one list, learned from the candidates; None if nothing is.
+
+        ``member`` is its position behind the candidates beside it.
+
+        It has as many lines as a candidate on average, and each has the share of its atoms that is usual.
+        """
+        table, problem = self.tables[isotope], self.problem
+        if not len(table):
+            return None
+        shares = problem.shares(table, range(len(problem.ids)))
+        share = float(np.median(shares))
+        error = max(_LEAST_SHARE_ERROR * share, 1.5 * float(np.median(np.abs(shares - share))))
+        peak_list, rival = problem.lists[isotope][index], self.rivals[isotope][index]
+        return Stranger(
+            member=member,
+            n_lines=max(1, round(len(table) / len(np.unique(table.member)))),
+            share=share,
+            error=error,
+            near=hiding_chance(rival.log_density, peak_list, isotope, problem.settings),
+            listed=float(listing_probability(table, peak_list, problem.settings).mean()),
+        )
+
+    def rows_of(self, isotope: str, members: Iterable[int]) -> NDArray[np.int64]:
+        """Rows of the table of an isotope that the candidates of a subset hold, in their order."""
+        return np.concatenate([np.zeros(0, dtype=np.int64), *(self.rows[isotope][i] for i in members)])
+
     def evidences(self, subsets: Iterable[tuple[int, ...]], *, beside_unknown: bool) -> NDArray[np.float64]:
         """Log evidence (g,) of each subset, given by positions of candidates."""
         chosen = list(subsets)
         total = np.zeros(len(chosen))
         for isotope, table in self.tables.items():
-            sites = [
-                np.concatenate([np.zeros(0, dtype=np.int64), *(self.rows[isotope][i] for i in members)])
-                for members in chosen
-            ]
+            sites = [self.rows_of(isotope, members) for members in chosen]
             total += peak_evidences(
                 table,
                 sites,

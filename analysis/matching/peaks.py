@@ -36,6 +36,8 @@ UNASSIGNED = -1
 
 _LOG_TWO_PI = math.log(2.0 * math.pi)
 
+_EMPTY = (np.zeros(0), np.zeros((0, 0)))
+
 _CHUNK = 128
 """Subsets fitted side by side."""
 
@@ -156,10 +158,40 @@ def fit_peaks(
     With ``may_be_absent`` the lists are of several samples, and a candidate that gives no peak of a list is as likely
     to be absent from that sample as to be present and not seen.
     """
-    beam = _Beam(table, np.arange(len(table))[None], np.ones((1, len(table)), dtype=bool), settings, may_be_absent)
-    for index, peak_list in enumerate(lists):
-        beam.take(peak_list, rivals[index] if rivals is not None else None)
-    return beam.result()
+    return fit_subsets(table, [np.arange(len(table))], lists, settings, rivals=rivals, may_be_absent=may_be_absent)[0]
+
+
+def fit_subsets(
+    table: SiteTable,
+    subsets: Sequence[NDArray[np.int64]],
+    lists: Sequence[PeakList],
+    settings: MatchSettings,
+    *,
+    rivals: Sequence[Rival] | None = None,
+    guides: Sequence[Sequence[NDArray[np.float64]]] | None = None,
+    may_be_absent: bool = False,
+) -> list[PeakFit]:
+    """Fit many subsets, each given by the rows of ``table`` that it holds; otherwise as ``fit_peaks``.
+
+    Sites in the results count within their subset. ``guides`` holds, for every subset and list, what the area of each
+    peak says for each site, and at last for the background, as its owner (j, n + 1); it decides which assignments are
+    kept, and is no part of their weight.
+    """
+    found = []
+    for start in range(0, len(subsets), _CHUNK):
+        part = subsets[start : start + _CHUNK]
+        columns, present = _padded(part)
+        beam = _Beam(table, columns, present, settings, may_be_absent)
+        for index, peak_list in enumerate(lists):
+            guide = None
+            if guides is not None:
+                guide = np.zeros((len(part), len(peak_list.peaks), columns.shape[1] + 1))
+                for g, rows in enumerate(part):
+                    guide[g, :, : len(rows)] = guides[start + g][index][:, :-1]
+                    guide[g, :, -1] = guides[start + g][index][:, -1]
+            beam.take(peak_list, rivals[index] if rivals is not None else None, guide)
+        found += beam.results()
+    return found
 
 
 def peak_evidences(
@@ -177,15 +209,20 @@ def peak_evidences(
     found = []
     for start in range(0, len(subsets), _CHUNK):
         part = subsets[start : start + _CHUNK]
-        width = max(len(rows) for rows in part)
-        columns, present = np.zeros((len(part), width), dtype=np.int64), np.zeros((len(part), width), dtype=bool)
-        for g, rows in enumerate(part):
-            columns[g, : len(rows)], present[g, : len(rows)] = rows, True
-        beam = _Beam(table, columns, present, settings, may_be_absent)
+        beam = _Beam(table, *_padded(part), settings, may_be_absent)
         for index, peak_list in enumerate(lists):
             beam.take(peak_list, rivals[index] if rivals is not None else None)
         found.append(np.logaddexp.reduce(beam.log_weight, axis=1))
     return np.concatenate(found) if found else np.zeros(0)
+
+
+def _padded(subsets: Sequence[NDArray[np.int64]]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Rows (g, n) of each subset, filled up with row 0, and which of them are real."""
+    width = max(len(rows) for rows in subsets)
+    columns, present = np.zeros((len(subsets), width), dtype=np.int64), np.zeros((len(subsets), width), dtype=bool)
+    for g, rows in enumerate(subsets):
+        columns[g, : len(rows)], present[g, : len(rows)] = rows, True
+    return columns, present
 
 
 class _Beam:
@@ -225,15 +262,19 @@ class _Beam:
         self.root = np.zeros((groups, 1), dtype=np.int64)
         self.used = ~present[:, None, :]
         self.odd = np.zeros((groups, 1))
-        self.log_weight = np.zeros((groups, 1))
+        self.log_weight, self.hint = np.zeros((2, groups, 1))
         self.discrepancy = np.zeros((groups, 1))
         self.worst = np.zeros((groups, 1, 2))
         self.assignments = np.zeros((groups, 1, 0), dtype=np.int64)
         self.n_data = 0
-        self.missable: list[NDArray[np.float64]] = []
+        self.listed: list[NDArray[np.float64]] = []
+        self.odd_rate = math.nan
 
-    def take(self, peak_list: PeakList, rival: Rival | None) -> None:
-        """Assign the peaks of one list, then count the sites that should have shown and did not."""
+    def take(self, peak_list: PeakList, rival: Rival | None, guide: NDArray[np.float64] | None = None) -> None:
+        """Assign the peaks of one list, then count the sites that should have shown and did not.
+
+        ``guide`` (g, j, n + 1) helps to choose the assignments that are kept.
+        """
         self._settle(np.tile(np.arange(self.log_weight.shape[1]), (len(self.columns), 1)))
         groups, n_sites = self.columns.shape
         listed = np.where(self.present, listing_probability(self.table, peak_list, self.settings)[self.columns], 0.0)
@@ -258,16 +299,15 @@ class _Beam:
             score = self.log_weight[..., None] + constant[:, j, None, :] - 0.5 * (square + log_det)
             score[self.used] = -np.inf
             everything = np.concatenate([score, (self.log_weight + clutter)[..., None]], axis=2)
-            self._extend(everything, (square, step, shrink), threshold[:, j], int(observed.width[j]))
+            hints = None if guide is None else guide[:, j]
+            self._extend(everything, (square, step, shrink), threshold[:, j], int(observed.width[j]), hints)
         if n_sites:
             hidden = self._hiding(observed, near, self.root)
             penalty = self._missed(np.where(self.used, 0.0, np.log1p(-listed[:, None, :] * (1.0 - hidden))))
             self.log_weight = self.log_weight + penalty
             self.discrepancy = self.discrepancy - 2.0 * penalty
-            self.missable.append(np.stack([1.0 - listed[0], -2.0 * np.log1p(-listed[0])], axis=1))
-        if rival is None:
-            rate = self.settings.unexplained_rate
-            self.missable.append(np.array([[rate, -2.0 * math.log(rate)]]))
+        self.listed.append(listed)
+        self.odd_rate = self.settings.unexplained_rate if rival is None else math.nan
         self.pending = _Pending(observed, self.root)
 
     def _extend(
@@ -276,6 +316,7 @@ class _Beam:
         update: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]],
         threshold: NDArray[np.float64],
         width: int,
+        hints: NDArray[np.float64] | None,
     ) -> None:
         """Extend every assignment by every site and, in the last column, by the background; keep the best.
 
@@ -284,7 +325,12 @@ class _Beam:
         """
         groups, _, n_columns = everything.shape
         flat = everything.reshape(groups, -1)
-        keep = np.argsort(-flat, axis=1, kind="stable")[:, : self.settings.beam_width]
+        hinted = np.repeat(self.hint[..., None], n_columns, axis=2)
+        if hints is not None:
+            hinted += hints[:, None, :]
+        hinted = hinted.reshape(groups, -1)
+        keep = np.argsort(-(flat + hinted), axis=1, kind="stable")[:, : self.settings.beam_width]
+        self.hint = np.take_along_axis(hinted, keep, axis=1)
         parent, site = np.divmod(keep, n_columns)
         is_site = site < n_columns - 1
         s = np.where(is_site, site, 0)
@@ -406,26 +452,44 @@ class _Beam:
         self.log_weight, self.discrepancy = self.log_weight[at], self.discrepancy[at]
         self.worst, self.pending = self.worst[at], None
 
-    def result(self) -> PeakFit:
-        """Sum and posterior over the assignments of the first subset, most probable first."""
-        order = np.argsort(-self.log_weight[0], kind="stable").astype(np.int64)
-        order = order[np.isfinite(self.log_weight[0, order])]
-        top = float(self.log_weight[0, order[0]])
-        weights = np.exp(self.log_weight[0, order] - top)
-        assignments = self.assignments[0, order]
-        self._settle(order[None, :1])
-        mean, covariance = _latents(_State(*(part[0, 0] for part in self.state)), self.table.offset_rows)
-        return PeakFit(
-            log_evidence=top + math.log(float(weights.sum())),
-            assignments=assignments,
-            weights=weights / weights.sum(),
-            discrepancy=float(self.discrepancy[0, 0]),
-            n_data=self.n_data,
-            worst=(float(self.worst[0, 0, 0]), int(self.worst[0, 0, 1])),
-            missable=np.concatenate(self.missable) if self.missable else np.zeros((0, 2)),
-            mean=mean,
-            covariance=covariance,
-        )
+    def results(self, *, is_brief: bool = False) -> list[PeakFit]:
+        """Sum and posterior over the assignments of each subset, most probable first; brief ones without the latter."""
+        order = np.argsort(-self.log_weight, axis=1, kind="stable")
+        log_weights = np.take_along_axis(self.log_weight, order, axis=1)
+        assignments = np.take_along_axis(self.assignments, order[..., None], axis=1)
+        if not is_brief:
+            self._settle(order[:, :1])
+        found = []
+        for g, n in enumerate(self.present.sum(axis=1).tolist()):
+            real = np.isfinite(log_weights[g])
+            top = float(log_weights[g, 0])
+            weights = np.exp(log_weights[g, real] - top)
+            own = _State(*(part[g, 0] for part in self.state[:2]), *(part[g, 0, :n] for part in self.state[2:]))
+            mean, covariance = _EMPTY if is_brief else _latents(own, self.offset_rows[g, :n])
+            found.append(
+                PeakFit(
+                    log_evidence=top + math.log(float(weights.sum())),
+                    assignments=assignments[g, real],
+                    weights=weights / weights.sum(),
+                    discrepancy=float(self.discrepancy[g, 0]),
+                    n_data=self.n_data,
+                    worst=(float(self.worst[g, 0, 0]), int(self.worst[g, 0, 1])),
+                    missable=np.zeros((0, 2)) if is_brief else self._missable(g, n),
+                    mean=mean,
+                    covariance=covariance,
+                )
+            )
+        return found
+
+    def _missable(self, g: int, n: int) -> NDArray[np.float64]:
+        """Probability and cost of what may be absent or odd in each list."""
+        parts = [np.zeros((0, 2))]
+        for listed in self.listed:
+            if n:
+                parts.append(np.stack([1.0 - listed[g, :n], -2.0 * np.log1p(-listed[g, :n])], axis=1))
+            if not math.isnan(self.odd_rate):
+                parts.append(np.array([[self.odd_rate, -2.0 * math.log(self.odd_rate)]]))
+        return np.concatenate(parts)
 
 
 def _latents(state: _State, offset_rows: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

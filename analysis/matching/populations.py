@@ -7,6 +7,7 @@ on the simplex; each measurement has a gain of its own, which is profiled out, s
 from __future__ import annotations
 
 import math
+from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -18,6 +19,18 @@ if TYPE_CHECKING:
 
     from .areas import AreaData, Ways
     from .settings import MatchSettings
+
+
+class Effort(Enum):
+    """How much is done for the populations of one explanation.
+
+    ``GLANCE`` draws once from the prior; ``ROUGH`` once more where the data lead; ``FULL`` goes on until the draws are
+    good, and seeks the ways in which lines hide. Short of that hidden lines count by their means and variances.
+    """
+
+    GLANCE = 0
+    ROUGH = 1
+    FULL = 2
 
 
 class AmplitudeForm(NamedTuple):
@@ -58,14 +71,15 @@ def fit_populations(
     form: AmplitudeForm | None,
     settings: MatchSettings,
     *,
-    is_rough: bool = False,
+    effort: Effort = Effort.FULL,
+    before: Sequence[PopulationFit] = (),
 ) -> tuple[PopulationFit, ...]:
     """Posterior of the populations of each sample by adaptive importance sampling with a fixed seed.
 
     ``areas`` holds the lists of area data of each sample. The gains are integrated out exactly for each
     draw of the populations. Draws come from Student distributions around the optimum, on the simplex, and from the flat
-    prior, and are weighted back. Log evidences are equal in all samples: that of all data together. ``is_rough`` takes
-    fewer draws, and all hidden lines by their means and variances.
+    prior, and are weighted back. Log evidences are equal in all samples: that of all data together. Less than full
+    ``effort`` takes fewer draws. ``before`` is an earlier, rougher fit to begin with.
     """
     n_samples = len(areas)
     n_groups = max(n_samples, 0 if form is None or not len(form.groups) else int(form.groups.max()) + 1)
@@ -77,24 +91,28 @@ def fit_populations(
         if n_members <= 1:
             return tuple(PopulationFit(single[:, 0], np.ones(1), value) for _ in range(n_samples))
     rng = np.random.default_rng(settings.seed)
-    count = (_ROUGH if is_rough else settings.n_population_samples) * (n_members - 1)
-    flat = _flat(rng, (count, n_groups), n_members, settings)
-    even = np.full(count, 1.0 / count)
+    count = (settings.n_population_samples if effort is Effort.FULL else _ROUGH) * (n_members - 1)
     if not has_data:
-        return tuple(PopulationFit(flat[:, g], even, 0.0) for g in range(n_samples))
-    samples, log_proposal = flat, np.zeros(count)
-    proposal = _start(n_members, n_groups, form)
+        flat = _flat(rng, (count, n_groups), n_members, settings)
+        return tuple(PopulationFit(flat[:, g], np.full(count, 1.0 / count), 0.0) for g in range(n_samples))
     ways = [[data.start for data in lists] for lists in areas]
-    log_weight = _log_likelihood(samples, areas, ways, form, settings)
-    weight = _normalised(log_weight)
+    proposal = _start(n_members, n_groups, form)
+    samples, log_proposal = np.zeros((0, n_groups, n_members)), np.zeros(0)
+    if before and n_groups == n_samples and form is None:
+        samples, weight = np.stack([found.samples for found in before], axis=1), before[0].weights
+    else:
+        samples = _flat(rng, (count, n_groups), n_members, settings)
+        log_weight = _log_likelihood(samples, areas, ways, form, settings)
+        weight = _normalised(log_weight)
     if proposal is None:
         proposal = _moments(samples, weight)
-    sought = _SEARCHES if any(areas) and not is_rough else 0
-    for index in range(1 if is_rough else _ADAPTATIONS + sought):
-        if index >= sought and 1.0 / float(weight @ weight) > 0.3 * count:
+    is_full = effort is Effort.FULL
+    sought = (1 if before else _SEARCHES) if any(areas) and is_full else 0
+    for index in range(_ADAPTATIONS + sought if is_full else effort.value):
+        if index >= max(sought, 1) and 1.0 / float(weight @ weight) > 0.3 * count:
             break
         if index < sought:
-            ways = _ways(areas, samples[rng.choice(count, _DRAWS, p=weight)], settings)
+            ways = _ways(areas, samples[rng.choice(len(weight), _DRAWS, p=weight)], settings)
         samples, log_proposal = _draw(rng, (count, n_groups), n_members, proposal, settings)
         log_weight = _log_likelihood(samples, areas, ways, form, settings) - log_proposal
         weight = _normalised(log_weight)

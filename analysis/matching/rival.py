@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 _WIDTHS = (0.05, 0.1, 0.2, 0.35, 0.6, 1.0, 1.6)
 """Kernel widths tried, in standard deviations of all lines."""
 
+_SHAPES = (2.0, 8.0)
+"""Least and largest shape of the distribution of the number of a stranger's lines that is believed."""
+
 _LEAST_SPREAD = {"shift": 0.05, "cq": 0.1}
 """Least standard deviation of all lines that is believed, as a part of the range of unknown lines."""
 
@@ -39,7 +42,7 @@ class Rival(NamedTuple):
 
     log_density: NDArray[np.float64]
     mean_lines: float
-    shape: float = 2.0
+    shape: float = _SHAPES[0]
 
 
 def rival_of(table: SiteTable, peak_list: PeakList, settings: MatchSettings) -> Rival:
@@ -62,8 +65,29 @@ def rival_of(table: SiteTable, peak_list: PeakList, settings: MatchSettings) -> 
         kernel = top + math.log(float(weights @ np.exp(near - top)) + 1e-300)
         flat_part = math.log(settings.stranger_share) + log_flat_density(peak, table.isotope, settings)
         values.append(float(np.logaddexp(math.log1p(-settings.stranger_share) + kernel, flat_part)))
-    n_candidates = len(np.unique(table.member))
-    return Rival(np.array(values), max(1.0, total / n_candidates))
+    rates = np.bincount(table.member, listed)
+    rates = rates[np.bincount(table.member) > 0]
+    mean = float(rates.mean())
+    shape = min(max(mean**2 / max(float(rates.var()), 1e-9), _SHAPES[0]), _SHAPES[1]) if len(rates) > 2 else _SHAPES[0]
+    log_density = np.array(values)
+    # those that hide under other peaks do not show
+    hiding = 1.0 - float(np.prod(1.0 - hiding_chance(log_density, peak_list, table.isotope, settings)))
+    return Rival(log_density, max(1.0, mean * (1.0 - 0.5 * hiding)), shape)
+
+
+def hiding_chance(
+    log_density: NDArray[np.float64], peak_list: PeakList, isotope: str, settings: MatchSettings
+) -> NDArray[np.float64]:
+    """Chance (j,) that a line of the given density at each peak lies so near to it that the two are taken for one."""
+    found = []
+    for peak, value in zip(peak_list.peaks, log_density.tolist(), strict=True):
+        log_volume = 0.0
+        if peak.delta_iso_ppm is not None or peak.position_ppm is not None:
+            log_volume += math.log(math.sqrt(2.0 * math.pi) * settings.resolution_ppm(isotope))
+        if peak.cq_mhz is not None:
+            log_volume += math.log(math.sqrt(2.0 * math.pi) * settings.cq_resolution_mhz)
+        found.append(-math.expm1(-math.exp(min(value + log_volume, 3.0))))
+    return np.array(found)
 
 
 def log_flat_density(peak: Peak, isotope: str, settings: MatchSettings) -> float:

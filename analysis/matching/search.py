@@ -11,12 +11,13 @@ import numpy as np
 from ...structures.errors import SurfshiftError
 from ..reference_fit import MixedMethodsError
 from ..vocabulary import PeakList, Spectrum
-from .areas import AreaData, area_data
-from .beside import Beside, beside_unknown
+from .area_guide import guided
+from .areas import AreaData, area_data, hiding
+from .beside import Beside, beside_unknown, with_areas
 from .joint import JointModel
 from .peak_screen import PeakScreen
-from .peaks import PeakFit, fit_peaks
-from .populations import AmplitudeForm, PopulationFit, fit_populations
+from .peaks import PeakFit, fit_peaks, fit_subsets
+from .populations import AmplitudeForm, Effort, PopulationFit, fit_populations
 from .sites import SiteTable, site_table
 from .spectra import KernelStore, SpectrumFit, SpectrumTask, curve_parts, grid_of
 from .spectrum_screen import SpectrumScreen
@@ -44,6 +45,17 @@ _SELECTION = 2.0
 """Of many assignments of peaks to sites the best is judged, so that its nominal p is too high: over 125 simulated
 samples with the truth in the list, a nominal p below x came in a share of about x^2
 (benchmarks/matching_calibration.py)."""
+
+_NEAR = 40
+"""Most explanations by peak lists whose areas are looked at."""
+
+_STRANGER_BONUS, _MAX_BONUS = 0.2, 2.5
+"""What is added to the log evidence of something unlisted for every ratio of areas, and at most: sizes and number of
+its lines are known only as like those of the candidates, which makes its areas fit too badly. Set on simulated samples
+(benchmarks/matching_calibration.py)."""
+
+_STRANGERS = 6
+"""Most explanations with something unlisted whose areas are weighed."""
 
 _REFINED, _REFINED_REACH = 8, 6.0
 """Most explanations by peak lists whose populations are fitted with care, and how far they may be from the best."""
@@ -134,6 +146,7 @@ class Problem:
         self.store = KernelStore()
         self._best_objective, self._hopeless, self._is_thorough = math.inf, _HOPELESS, True
         self._fits: dict[tuple[int, ...], SubsetFit] = {}
+        self._hiding: dict[tuple[tuple[int, ...], str, bool], NDArray[np.float64]] = {}
         atoms = [
             sum(site.multiplicity for site in self.sites[key] if site.isotope in self.isotopes) for key in self.ids
         ]
@@ -242,20 +255,47 @@ class Problem:
         # with spectra the populations decide much of the evidence; areas alone only among explanations that are near
         return self._with_populations(fit)
 
-    def _with_populations(self, fit: SubsetFit, *, is_rough: bool = False) -> SubsetFit:
-        """The fit with its populations and their evidence."""
-        areas: list[list[AreaData]] = [[] for _ in range(self.n_samples)]
+    def areas_of(self, fit: SubsetFit, *, has_stranger: bool = False) -> dict[str, list[AreaData | None]]:
+        """What the areas of every list of each isotope may be made of; with a stranger as one more member."""
+        found: dict[str, list[AreaData | None]] = {}
         for isotope, table in fit.tables.items():
-            start = 0
-            shares = self.shares(table, fit.members)
-            for peak_list in self.lists[isotope]:
+            start, shares = 0, self.shares(table, fit.members)
+            found[isotope] = []
+            for index, peak_list in enumerate(self.lists[isotope]):
+                key = (fit.members, peak_list.name, has_stranger)
+                if key not in self._hiding:
+                    self._hiding[key] = hiding(table, peak_list, fit.peaks[isotope], self.settings)
                 data = area_data(
-                    table, peak_list, fit.peaks[isotope], start=start, shares=shares, settings=self.settings
+                    table,
+                    peak_list,
+                    fit.peaks[isotope],
+                    start=start,
+                    shares=shares,
+                    settings=self.settings,
+                    stranger=self.screen.stranger(isotope, index, len(fit.members)) if has_stranger else None,
+                    hidden=self._hiding[key],
                 )
+                found[isotope].append(data)
                 start += len(peak_list.peaks)
+        return found
+
+    def by_sample(self, areas: Mapping[str, Sequence[AreaData | None]]) -> list[list[AreaData]]:
+        """Area data of all lists, sample by sample."""
+        found: list[list[AreaData]] = [[] for _ in range(self.n_samples)]
+        for isotope, several in areas.items():
+            for peak_list, data in zip(self.lists[isotope], several, strict=True):
                 if data is not None:
-                    areas[self.sample_of[peak_list.name]].append(data)
-        populations = fit_populations(len(fit.members), areas, fit.amplitudes, self.settings, is_rough=is_rough)
+                    found[self.sample_of[peak_list.name]].append(data)
+        return found
+
+    def _with_populations(
+        self, fit: SubsetFit, *, effort: Effort = Effort.FULL, before: Sequence[PopulationFit] = ()
+    ) -> SubsetFit:
+        """The fit with its populations and their evidence."""
+        areas = self.by_sample(self.areas_of(fit))
+        populations = fit_populations(
+            len(fit.members), areas, fit.amplitudes, self.settings, effort=effort, before=before
+        )
         return fit._replace(
             log_evidence=fit.log_evidence + populations[0].log_evidence,
             populations=populations[0],
@@ -303,8 +343,12 @@ class Problem:
             (found, found.log_evidence, self._log_posterior(found)) for found in fits
         ]
         unknown = self._with_unknown()
-        # areas tell explanations apart; of something unlisted they say nothing for or against
-        evidence = _log_sum([value for _, value in unknown]) + _area_evidence(scores)
+        evidence = _log_sum([value for _, value in unknown])
+        if self.tasks:
+            # beside spectra areas tell explanations apart; of something unlisted they say nothing for or against
+            evidence += _area_evidence(scores)
+        else:
+            evidence += self._doubt(scores)
         scores.append((None, evidence, evidence + math.log(self.settings.none_prior)))
         top = max(score for _, _, score in scores)
         total = sum(math.exp(score - top) for _, _, score in scores)
@@ -321,6 +365,20 @@ class Problem:
             key=lambda item: -item.probability,
         )
 
+    def _doubt(self, scores: Sequence[tuple[SubsetFit | None, float, float]]) -> float:
+        """What is added to the log evidence of something unlisted beside peak lists.
+
+        One part makes up for areas that are foretold too roughly. The other counts a bad fit of the best explanation:
+        odds against a hypothesis under which data as far off come with probability p are at most 1 / (-e p ln p)
+        (Sellke, Bayarri and Berger 2001).
+        """
+        best = max(scores, key=lambda item: item[2])[0]
+        p = 1.0 if best is None else max(self.fit_probability(best), 1e-12)
+        counted = [m for lists in self.lists.values() for m in lists if not m.experiment.is_surface_selective]
+        ratios = sum(max(0, sum(peak.area is not None for peak in m.peaks) - 1) for m in counted)
+        misfit = 1.0 + math.log(p) + math.log(-math.log(p)) if p < math.exp(-1.0) else 0.0
+        return min(_STRANGER_BONUS * ratios, _MAX_BONUS) - misfit
+
     def _with_unknown(self) -> list[tuple[Beside, float]]:
         """Explanations with something unlisted, with their log evidence weighted by the prior of their sizes."""
         largest = self._largest() if not any(self.spectra.values()) else 0
@@ -331,7 +389,15 @@ class Problem:
             size = len(item.members) - len(self.always)
             prior = scale * weights[size] / math.comb(len(self.others), size)
             found.append((item, item.log_evidence + math.log(prior)))
-        return found
+        return found if self.tasks else self._with_areas(found)
+
+    def _with_areas(self, unknown: list[tuple[Beside, float]]) -> list[tuple[Beside, float]]:
+        """Explanations with something unlisted, the best of them with the evidence of the areas."""
+        unknown = sorted(unknown, key=lambda pair: (-pair[1], pair[0].members))
+        near = [pair for pair in unknown[:_STRANGERS] if pair[1] > unknown[0][1] - _AREA_REACH]
+        weighed = with_areas(self, near)
+        loss = max(before[1] - after[1] for before, after in zip(near, weighed, strict=True))
+        return [*weighed, *((item, value - loss) for item, value in unknown[len(near) :])]
 
     def _largest(self) -> int:
         return min(self.settings.max_members, len(self.others))
@@ -373,12 +439,50 @@ class Problem:
         """Fits of the subsets whose lines fit best; the best of them, areas roughly included, with populations."""
         reach = max(evidence.values()) - _AREA_REACH
         near = sorted((m for m, value in evidence.items() if value > reach and m), key=lambda m: (-evidence[m], m))
-        rough = [self._with_populations(self._fit_extra(m), is_rough=True) for m in near]
+        fits = self._fit_lists(near[:_NEAR])
+        glances = [self._with_populations(found, effort=Effort.GLANCE).by_sample for found in fits]
+        fits = guided(self, fits, glances, beside_unknown=False)
+        plain = {found.members: found for found in fits}
+        self._fits |= plain
+        rough = [self._with_populations(found, effort=Effort.ROUGH) for found in fits]
         rough.sort(key=lambda found: -self._log_posterior(found))
         best = self._log_posterior(rough[0])
         chosen = [found for found in rough[:_REFINED] if self._log_posterior(found) > best - _REFINED_REACH]
-        refined = {found.members: self._with_populations(self._fit_extra(found.members)) for found in chosen}
+        refined = {
+            found.members: self._with_populations(plain[found.members], before=found.by_sample) for found in chosen
+        }
         return [refined.get(found.members, found) for found in rough]
+
+    def _fit_lists(self, subsets: Sequence[tuple[int, ...]]) -> list[SubsetFit]:
+        """Fits of many subsets to peak lists alone."""
+        return [self.with_peaks(members, peaks) for members, peaks in self.peak_fits(subsets, beside_unknown=False)]
+
+    def peak_fits(
+        self, subsets: Sequence[tuple[int, ...]], *, beside_unknown: bool
+    ) -> list[tuple[tuple[int, ...], dict[str, PeakFit]]]:
+        """Subsets with their fits to the peak lists of each isotope."""
+        found = {
+            isotope: fit_subsets(
+                self.screen.tables[isotope],
+                [self.screen.rows_of(isotope, members) for members in subsets],
+                self.lists[isotope],
+                self.settings,
+                rivals=self.screen.rivals[isotope] if beside_unknown else None,
+                may_be_absent=self.n_samples > 1,
+            )
+            for isotope in self.isotopes
+        }
+        return [(members, {isotope: found[isotope][g] for isotope in found}) for g, members in enumerate(subsets)]
+
+    def with_peaks(self, members: tuple[int, ...], peaks: dict[str, PeakFit]) -> SubsetFit:
+        """The fit of a subset to peak lists alone, from those of the isotopes."""
+        return SubsetFit(
+            members,
+            sum(fit.log_evidence for fit in peaks.values()),
+            {isotope: self.table(isotope, members) for isotope in self.isotopes},
+            peaks,
+            {},
+        )
 
     def _fit_extra(self, members: tuple[int, ...]) -> SubsetFit:
         return self.fit(i for i in members if i not in self.always)

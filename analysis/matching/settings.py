@@ -37,7 +37,8 @@ class MatchSettings(Frozen):
     group_probability
         Posterior probability, among explanations by candidates, that a group named together holds.
     min_fit_probability
-        Posterior predictive p-value below which even the best explanation is refused.
+        With spectra: posterior predictive p-value below which even the best explanation is refused. Beside peak lists
+        a bad fit raises the probability of something unlisted.
     missed_probability
         Probability that a fully visible line is not listed as a peak of its own.
     unexplained_rate

@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from .sites import SiteTable
 
 _MIN_WEIGHT = 1e-3
+_MIN_ATTRIBUTION = 1e-6
+_ABSENT = 0.03
+"""Probability of being present below which a candidate's population is said to be zero."""
+
 _MAX_SUBSETS = 30
 _MAX_ODD_SHARE = 0.5
 _MIN_BESIDE = 0.5
@@ -92,7 +96,8 @@ def _verdict(problem: Problem, weighed: list[Weighed], best: SubsetFit) -> tuple
     fit_probability = problem.fit_probability(best)
     known = " and ".join(problem.names[problem.ids[i]] for i in problem.always)
     beside = f"Besides {known}, which is always present: " if known else ""
-    if fit_probability < settings.min_fit_probability:
+    # beside peak lists a bad fit is counted in the probability of something unlisted
+    if problem.tasks and fit_probability < settings.min_fit_probability:
         return (
             Verdict.NONE,
             (),
@@ -190,7 +195,11 @@ def _worst_list(problem: Problem, fit: SubsetFit) -> tuple[str, float]:
 
 
 def _populations(problem: Problem, weighed: list[Weighed], sample: int = 0) -> tuple[Population, ...]:
-    """Posterior populations of a sample over all explanations made of candidates, with central 90 % intervals."""
+    """Posterior populations of a sample over all explanations made of candidates, with 90 % intervals.
+
+    An interval ends at the 95th percentile of the population that the candidate has where it is present, so that it
+    holds whether or not it is, and begins at the 5th percentile of all, which is zero unless its absence is improbable.
+    """
     kept = [(item.fit, item.probability) for item in weighed if item.fit is not None and item.probability > 0]
     total = sum(probability for _, probability in kept)
     if total <= 0:
@@ -215,13 +224,15 @@ def _populations(problem: Problem, weighed: list[Weighed], sample: int = 0) -> t
                 values.append(np.zeros(1))
                 weights.append(np.array([share]))
         value, weight = np.concatenate(values), np.concatenate(weights)
+        is_in = value > 0
+        high = weighted_quantile(value[is_in], weight[is_in], 0.95) if present / total >= _ABSENT else 0.0
         results.append(
             Population(
                 candidate_id=key,
                 candidate_name=problem.names[key],
                 mean=float(value @ weight / weight.sum()),
                 low=weighted_quantile(value, weight, 0.05),
-                high=weighted_quantile(value, weight, 0.95),
+                high=high,
                 probability_present=min(1.0, present),
             )
         )
@@ -246,13 +257,14 @@ def _attributions(problem: Problem, weighed: list[Weighed]) -> tuple[tuple[Attri
                 sigmas: dict[tuple[str, tuple[int, ...]], float] = {}
                 for fit, probability in kept:
                     table, found = fit.tables[isotope], fit.peaks[isotope]
-                    for site, weight in zip(found.assignments[:, start + j], found.weights, strict=True):
-                        if site == UNASSIGNED:
-                            continue
+                    # the background, UNASSIGNED, comes first
+                    by_site = np.bincount(found.assignments[:, start + j] - UNASSIGNED, found.weights)[1:]
+                    for site in np.flatnonzero(by_site > _MIN_ATTRIBUTION).tolist():
                         chosen = table.sites[site]
                         label = (chosen.candidate_name, chosen.atom_indices)
-                        chances[label] = chances.get(label, 0.0) + float(weight) * probability / total
-                        sigmas[label] = _residual_sigmas(table, int(site), peak, peak_list)
+                        chances[label] = chances.get(label, 0.0) + float(by_site[site]) * probability / total
+                        if label not in sigmas:
+                            sigmas[label] = _residual_sigmas(table, site, peak, peak_list)
                 label_of = peak.label or f"peak {j + 1}"
                 for label, chance in sorted(chances.items(), key=lambda pair: -pair[1]):
                     if chance > 0.01:

@@ -138,7 +138,7 @@ def candidate_figure(
     lengths = np.linalg.norm(structure.lattice[:2], axis=1)
     along, across = (int(n) for n in np.ceil(LEAST_WIDTH_ANG / lengths))
     scenes = build_scene(structure, (along, 1)), build_scene(structure, (along, across))
-    radii = _radii(structure)
+    radii = drawn_radii(structure)
     flats = [scene.positions @ frame.T for scene, frame in zip(scenes, view_frames(structure.lattice), strict=True)]
     margins = [radii[list(scene.atoms)][:, None] + 0.3 for scene in scenes]
     lows = [(flat[:, :2] - margin).min(axis=0) for flat, margin in zip(flats, margins, strict=True)]
@@ -189,7 +189,7 @@ def _draw_scene(
     from matplotlib.colors import to_rgb
     from matplotlib.patches import Circle, Patch, Polygon
 
-    colours, radii = _colours(candidate.structure), _radii(candidate.structure)
+    colours, radii = atom_colours(candidate.structure), drawn_radii(candidate.structure)
     depth = flat[:, 2] - flat[:, 2].min()
     pale = 0.55 * (1 - depth / depth.max()) if depth.max() > 0 else np.zeros(len(depth))
     drawn: list[tuple[float, Patch]] = []
@@ -223,7 +223,7 @@ def _draw_scene(
 def _draw_legend(axes: Axes, structure: AtomicStructure, scale: float, *, has_rings: bool = False) -> None:
     from matplotlib.patches import Circle
 
-    colours, radii = _colours(structure), _radii(structure)
+    colours, radii = atom_colours(structure), drawn_radii(structure)
     middle, left = 0.5 * LEGEND_ANG, 0.5
     for element in dict.fromkeys(structure.elements):
         index = structure.elements.index(element)
@@ -247,14 +247,15 @@ def _edge(region: Region) -> tuple[Colour, float]:
     return named.get(region, (PLAIN_EDGE, 0.5))
 
 
-def _radii(structure: AtomicStructure) -> NDArray[np.float64]:
+def drawn_radii(structure: AtomicStructure) -> NDArray[np.float64]:
     """Drawn radii of the atoms, shape (n,), angstrom."""
     from ase.data import atomic_numbers, covalent_radii
 
     return BALL_SHARE * np.array([covalent_radii[atomic_numbers[element]] for element in structure.elements])
 
 
-def _colours(structure: AtomicStructure) -> list[Colour]:
+def atom_colours(structure: AtomicStructure) -> list[Colour]:
+    """Colour of every atom as in jmol, red, green and blue from 0 to 1."""
     from ase.data import atomic_numbers
     from ase.data.colors import jmol_colors
 

@@ -209,3 +209,23 @@ def test_a_coverage_with_too_many_choices_is_refused_before_any_is_made() -> Non
     named = [float(word) for word in str(refused.value).rsplit("coverages ", 1)[1].split(", ")]
     assert named[-1] == 1.0
     assert hydroxylate(wide, BERLINITE, coverage=1.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "miller", "reach_ang"),
+    [("Li3YBr6", (1, 1, 1), 2.5), ("Li3InCl6", (1, 1, 0), 2.6), ("LiF", (1, 0, 0), 2.2)],
+)
+def test_oxygen_of_a_hydroxyl_sits_as_near_as_oxygen_does(
+    name: str, miller: tuple[int, int, int], reach_ang: float
+) -> None:
+    """Not where the larger halide ion was: there it would have no bond to its cation."""
+    bulk = build_crystal(load_crystal(name))
+    slab = cut_slabs(bulk, miller, thickness_ang=3.0, parent=name, reconstruct=True)[0]
+    (wet, *_) = hydroxylate(slab, bulk, coverage=possible_coverages(slab, bulk)[0], max_variants=1)
+    bonds = find_bonds(wet.structure)
+    oxygen = [k for k in range(len(slab.structure), len(wet.structure)) if wet.structure.elements[k] == "O"]
+    assert oxygen
+    for k in oxygen:
+        hosts = [bond for bond in bonds[k] if wet.structure.elements[bond.j] != "H"]
+        assert hosts
+        assert min(bond.length_ang for bond in hosts) < reach_ang

@@ -89,28 +89,53 @@ def test_the_isotope_with_most_values_per_site_comes_first_and_unmeasured_ones_n
     assert [s.isotope for s in dear] == ["31P", "27Al"]
 
 
-def test_only_living_candidates_get_the_second_isotope() -> None:
+def test_a_run_opens_with_one_candidate_and_only_living_ones_get_the_second_isotope() -> None:
     both = candidates()
     first = decide(study(), measured(), both, [], references_of)
     assert first.stage is not None
     assert first.stage.isotope == "27Al"
-    assert {c.name for c, _ in first.todo} == set(CRYSTALS)
-    aluminium = [t for c in both for t in sites(c, "27Al")]
-    half = decide(study(), measured(), both, aluminium[:1], references_of)
-    assert [c.name for c, _ in half.todo] == ["cristobalite-like"]
-    second = decide(study(), measured(), both, aluminium, references_of)
-    assert second.stage is not None
-    assert second.stage.isotope == "31P"
-    assert {c.name for c, _ in second.todo} == {"quartz-like"}
-    (why,) = second.ruled_out.values()
-    assert why.startswith("cristobalite-like was ruled out after 27Al with fast")
-    phosphorus = sites(both[0], "31P")
-    last = decide(study(), measured(), both, [*aluminium, *phosphorus], references_of)
+    assert [(c.name, orbit.element) for c, orbit in first.todo] == [("quartz-like", "Al"), ("quartz-like", "P")]
+    opening = [t for isotope in ("27Al", "31P") for t in sites(both[0], isotope)]
+    # the opening is one piece, done or not
+    assert [o.element for _, o in decide(study(), measured(), both, opening[:1], references_of).todo] == ["P"]
+    second = decide(study(), measured(), both, opening, references_of)
+    assert [(c.name, orbit.element) for c, orbit in second.todo] == [("cristobalite-like", "Al")]
+    done = [*opening, *sites(both[1], "27Al")]
+    last = decide(study(), measured(), both, done, references_of)
     assert last.todo == ()
     assert last.complete == ("27Al", "31P")
     assert [c.name for c in last.alive] == ["quartz-like"]
+    (why,) = last.ruled_out.values()
+    assert why.startswith("cristobalite-like was ruled out after 27Al with fast")
     # decided from the outputs alone, so it repeats
-    assert decide(study(), measured(), both, [*aluminium, *phosphorus], references_of).notes == last.notes
+    assert decide(study(), measured(), both, done, references_of).notes == last.notes
+
+
+def test_candidates_that_cannot_change_the_verdict_are_not_computed() -> None:
+    """A coupling that two candidates of three do not have, nor anything like them: none of these."""
+    aluminium, phosphorus = measured().measurements
+    strange = [
+        Peak(label=f"{d}", delta_iso_ppm=d, delta_error_ppm=0.5, cq_mhz=12.0, cq_error_mhz=0.2) for d in (-30.0, 0.0)
+    ]
+    inputs = Inputs((aluminium.model_copy(update={"peaks": tuple(strange)}), phosphorus), REFERENCES, ())
+    near = {name: {"Al": 44.5 + step, "P": -24.5} for name, step in (("quartz-like", 0.0), ("cristobalite-like", 1.0))}
+    both = candidates()
+    third = both[0].model_copy(
+        update={
+            "name": "third",
+            "structure": both[0].structure.moved_to(both[0].structure.cart_coords + np.array([0.1, 0.0, 0.0])),
+        }
+    )
+    done = [t for isotope in ("27Al", "31P") for t in sites(both[0], isotope, shifts=near)]
+    probe = decide(study(), inputs, [*both, third], done, references_of)
+    assert len({c.id for c, _ in probe.todo}) == 1
+    done += [t for isotope in ("27Al", "31P") for t in sites(both[1], isotope, shifts=near)]
+    settled = decide(study(), inputs, [*both, third], done, references_of)
+    assert settled.todo == ()
+    assert settled.complete == ("27Al", "31P")
+    assert {c.name for c in settled.alive} == set(CRYSTALS)
+    assert list(settled.ruled_out.values()) == ["third was not computed in full: the verdict is settled without it"]
+    assert any(note.startswith("settled: 'none of these'") for note in settled.notes)
 
 
 def test_what_cannot_change_the_verdict_any_more_is_not_computed() -> None:

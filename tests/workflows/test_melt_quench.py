@@ -9,6 +9,7 @@ from ase.calculators.lj import LennardJones
 from surfshift.structures.bonding import closest_pair
 from surfshift.structures.library import build_crystal, load_crystal
 from surfshift.structures.vocabulary import AtomicStructure, Crystal
+from surfshift.workflows.energies import relaxed_energy
 from surfshift.workflows.melt_quench import (
     GlassError,
     MeltQuenchSettings,
@@ -17,7 +18,6 @@ from surfshift.workflows.melt_quench import (
     random_phosphate,
     relax_glass,
 )
-from surfshift.workflows.ordering import sevennet_energy
 
 SHORT = MeltQuenchSettings(melt_k=200.0, final_k=10.0, melt_steps=20, quench_steps=40, chunk_steps=20)
 
@@ -80,8 +80,8 @@ def test_packing_that_cannot_be_is_refused() -> None:
 
 def test_energy_of_a_calculator_relaxes_in_the_fixed_cell() -> None:
     moved = argon().moved_to(argon().cart_coords + np.random.default_rng(0).normal(0.0, 0.1, (27, 3)))
-    as_built, same = sevennet_energy(calculator=potential())(moved)
-    relaxed, found = sevennet_energy(calculator=potential(), max_steps=50)(moved)
+    as_built, same = relaxed_energy(calculator=potential())(moved)
+    relaxed, found = relaxed_energy(calculator=potential(), max_steps=50)(moved)
     assert relaxed < as_built
     np.testing.assert_allclose(same.cart_coords, moved.cart_coords)
     np.testing.assert_allclose(found.lattice, moved.lattice)

@@ -240,3 +240,21 @@ def test_measurements_of_several_samples_are_told_apart(tmp_path: Path) -> None:
     adaptive = load_study(study_file(tmp_path, SMALL + "run: {adaptive: true}\n"))
     assert adaptive.run.adaptive
     assert adaptive.job_hash == study.job_hash
+
+
+def test_dft_steps_are_one_or_several_and_their_numbers_are_checked() -> None:
+    def relaxed(dft: object) -> StudyFile:
+        plain = {"study": "s", "crystal": "AlPO4_berlinite", "nmr": {"isotopes": ["31P"]}}
+        return StudyFile.model_validate({**plain, "relax": {"dft": dft}})
+
+    one = relaxed({"engine": "cp2k"})
+    assert one.relax == relaxed([{"engine": "cp2k"}]).relax
+    assert relaxed(None).relax.dft == ()
+    chain = relaxed([{"engine": "cp2k", "numbers": {"cutoff_ry": 600}}, {"engine": "pw", "task": "static"}])
+    assert [(step.engine, step.task) for step in chain.relax.dft] == [("cp2k", "relax"), ("pw", "static")]
+    assert StudyFile.model_validate_json(chain.model_dump_json()) == chain
+    assert len({one.job_hash, chain.job_hash, relaxed(None).job_hash}) == 3
+    with pytest.raises(ValueError, match=r"unknown cp2k protocol key 'cutof_ry'; did you mean 'cutoff_ry'"):
+        relaxed({"engine": "cp2k", "numbers": {"cutof_ry": 600}})
+    with pytest.raises(ValueError, match=r"cutoff_ry = 1\.0"):
+        relaxed({"engine": "pw", "numbers": {"cutoff_ry": 1}})

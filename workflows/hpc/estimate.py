@@ -1,7 +1,8 @@
-"""Rough costs of a study's jobs, from atoms, electrons and protocol; right to a factor of about three.
+"""What a study's jobs ask of a scheduler, from atoms, electrons and protocol; right to a factor of about three.
 
-The factors are timings on one core of the machine of benchmarks/README.md and are scaled by size; a step's entry in the
-workers' file replaces any of them. See ``docs/clusters.md`` for where each came from.
+SevenNet and the sites of the cluster engine cost what ``surfshift.workflows.costs`` says, which is fitted to
+measurements; CP2K and pw.x are scaled from one timing of the machine of benchmarks/README.md. A step's entry in the
+workers' file replaces any of them.
 """
 
 from __future__ import annotations
@@ -16,13 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ...structures.vocabulary import AtomicStructure, Candidate
-    from ..study import NmrSettings, RelaxSettings, StudyFile
+    from ..study import DftSettings, NmrSettings, RelaxSettings, StudyFile
     from .workers import Step, WorkersFile
 
-SEVENNET_SECONDS_PER_ATOM = 0.03
-"""Core seconds of one SevenNet (7net-l3i5) force evaluation per atom."""
-
-RELAX_STEPS = 60
 DFT_STEPS = 40
 SCF_CYCLES = 14
 CP2K_SECONDS = 9.2
@@ -30,15 +27,6 @@ CP2K_SECONDS = 9.2
 CP2K_ELECTRONS = 384
 PW_OVER_CP2K = 4.0
 """A plane-wave run with norm-conserving potentials of oxygen against CP2K, the same cell and one k-point."""
-
-NMR_SECONDS = 82.0
-NMR_FUNCTIONS = 264
-NMR_POWER = 2.6
-"""Core seconds of a site of 264 basis functions (31P in berlinite, two cores for 41 s), and how they grow."""
-FUNCTIONS = {"heavy": 10.0, "light": 2.5, "target": 90.0}
-"""Basis functions per atom of the fast protocol: beyond helium, hydrogen and caps, and what the target's shell adds."""
-PROTOCOL_FACTORS = {"fast": 1.0, "balanced": 1.7, "stringent": 3.2}
-"""Basis functions against the fast protocol."""
 
 SAFETY = 3.0
 """Wall time asked for, against the estimate."""
@@ -57,9 +45,11 @@ class StepCost(Frozen):
     max_charged_core_hours: float
 
 
-def relax_request(structure: AtomicStructure) -> tuple[float, Request]:
+def relax_request(structure: AtomicStructure, model: str) -> tuple[float, Request]:
     """Core hours of a SevenNet relaxation, and what it asks for."""
-    hours = RELAX_STEPS * SEVENNET_SECONDS_PER_ATOM * len(structure) / 3600
+    from ..costs import relax_seconds
+
+    hours = relax_seconds(structure, model) / 3600
     return hours, Request(cores=1, memory_gb=2 + 0.02 * len(structure), hours=max(0.1, SAFETY * hours))
 
 
@@ -71,24 +61,25 @@ def valence_electrons(structure: AtomicStructure) -> int:
     return sum(table.get(element, 8) for element in structure.elements)
 
 
-def dft_request(candidate: Candidate, engine: str, protocol: str, limits: Limits) -> tuple[float, Request]:
-    """Core hours of a DFT relaxation, and what it asks for: as many cores as bring it near ``WANTED_HOURS``."""
+def dft_request(candidate: Candidate, step: DftSettings, limits: Limits) -> tuple[float, Request]:
+    """Core hours of a step by DFT, and what it asks for: as many cores as bring it near ``WANTED_HOURS``."""
     from ..engines.dft.cp2k import mesh
     from ..engines.dft.protocols import cp2k_protocol, pw_protocol
     from ..engines.inputs.common import kpoint_grid
 
     structure = candidate.structure
     electrons = valence_electrons(structure)
-    if engine == "cp2k":
-        numbers = cp2k_protocol(protocol)
+    if step.engine == "cp2k":
+        numbers = cp2k_protocol(step.protocol, **step.numbers)
         n_points = math.prod(mesh(structure, numbers))
         factor = (numbers.cutoff_ry / 400) ** 1.0
     else:
-        plane_waves = pw_protocol(protocol)
+        plane_waves = pw_protocol(step.protocol, **step.numbers)
         n_points = math.prod(kpoint_grid(structure, plane_waves.kpoint_spacing_per_ang))
         factor = PW_OVER_CP2K * (plane_waves.cutoff_ry / 60) ** 1.5
     per_cycle = CP2K_SECONDS * factor * (electrons / CP2K_ELECTRONS) ** 2.0 * math.ceil(n_points / 2)
-    core_hours = max(0.02, DFT_STEPS * SCF_CYCLES * per_cycle / 3600)
+    n_steps = min(DFT_STEPS, step.max_steps) if step.task == "relax" else 1
+    core_hours = max(0.02, n_steps * SCF_CYCLES * per_cycle / 3600)
     most = limits.cores_per_node * limits.max_nodes
     cores = min(most, max(1, math.ceil(core_hours / WANTED_HOURS), len(structure) // 4))
     memory = 2 + 0.5 * cores + 0.01 * len(structure) * n_points
@@ -96,32 +87,17 @@ def dft_request(candidate: Candidate, engine: str, protocol: str, limits: Limits
 
 
 def site_request(candidate: Candidate, nmr: NmrSettings, max_memory_mb: int) -> tuple[int, float, Request]:
-    """Number of a candidate's sites, core hours of them all, and what the largest asks for; clusters are really cut."""
-    from ...structures.errors import SurfshiftError
-    from ..engines.fragment import cut_cluster
-    from ..engines.protocols import load_protocol
-    from ..jobs import wanted_sites
+    """Number of a candidate's sites, core hours of them all, and what the largest asks for.
 
-    protocol = load_protocol(nmr.protocol)
-    hours = []
-    for orbit in wanted_sites(candidate, nmr):
-        try:
-            cluster = cut_cluster(
-                candidate.structure,
-                orbit.atom_indices[0],
-                shells=protocol.shells,
-                max_cap_rescaling=protocol.max_cap_rescaling,
-            )
-        except SurfshiftError:
-            continue  # the job will say why, in seconds
-        light = sum(element == "H" for element in cluster.elements) + len(cluster.cap_charges)
-        heavy = len(cluster.elements) - sum(element == "H" for element in cluster.elements)
-        functions = heavy * FUNCTIONS["heavy"] + light * FUNCTIONS["light"] + FUNCTIONS["target"]
-        functions *= PROTOCOL_FACTORS[nmr.protocol] if nmr.protocol != "stringent" else PROTOCOL_FACTORS["balanced"]
-        hours.append(NMR_SECONDS * (functions / NMR_FUNCTIONS) ** NMR_POWER / 3600)
-    largest = max(hours, default=0.01)
+    Sites that the engine refuses cost nothing: their job says why, in seconds.
+    """
+    from ..costs import nmr_costs
+
+    costs = nmr_costs(candidate, nmr)
+    largest = max((cost.largest_seconds for cost in costs), default=0.0) / 3600
     request = Request(cores=1, memory_gb=max_memory_mb / 1000 + 1, hours=max(0.25, SAFETY * largest))
-    return len(hours), sum(hours), request
+    n_sites = sum(cost.n_sites - cost.n_refused for cost in costs)
+    return n_sites, sum(cost.cpu_seconds for cost in costs) / 3600, request
 
 
 def estimate_study(
@@ -162,10 +138,10 @@ def estimate_study(
 def _steps(
     candidate: Candidate, relax: RelaxSettings, nmr: NmrSettings, memory_mb: int, limits: Limits
 ) -> list[tuple[Step, int, float, Request]]:
-    hours, request = relax_request(candidate.structure)
+    hours, request = relax_request(candidate.structure, relax.model)
     steps: list[tuple[Step, int, float, Request]] = [("relax", 1, hours, request)]
-    if relax.dft is not None:
-        hours, request = dft_request(candidate, relax.dft.engine, relax.dft.protocol, limits)
+    for dft in relax.dft:
+        hours, request = dft_request(candidate, dft, limits)
         steps.append(("dft", 1, hours, request))
     n_sites, hours, request = site_request(candidate, nmr, memory_mb)
     steps.append(("nmr", n_sites, hours, request))

@@ -33,10 +33,11 @@ def place_candidate(flow: Flow | Job, candidate: Candidate, study: StudyFile, wo
     made: Any = flow
     jobs: tuple[Any, ...] = made.jobs
     *relaxing, planning = jobs
-    relaxing[0].config.manager_config.update(workers.run_config("relax", relax_request(candidate.structure)[1]))
-    if study.relax.dft is not None:
-        request = dft_request(candidate, study.relax.dft.engine, study.relax.dft.protocol, limits)[1]
-        relaxing[1].config.manager_config.update(workers.run_config("dft", request))
+    relaxing[0].config.manager_config.update(
+        workers.run_config("relax", relax_request(candidate.structure, study.relax.model)[1])
+    )
+    for job, step in zip(relaxing[1:], study.relax.dft, strict=True):
+        job.config.manager_config.update(workers.run_config("dft", dft_request(candidate, step, limits)[1]))
     request = site_request(candidate, study.nmr, study.run.memory_per_job_mb)[2]
     planning.config.manager_config.update(workers.run_config("plan", request))
     planning.config.response_manager_config.update(workers.run_config("nmr", request))

@@ -110,8 +110,14 @@ def load_workers(path: Path) -> WorkersFile:
         raise WorkersFileError(
             f"there is no workers' file {path}; write one with 'surfshift hpc init --template NAME --out {path}'"
         ) from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise WorkersFileError(f"{path} cannot be read: {error}") from error
+    except yaml.MarkedYAMLError as error:
+        # Not the lines themselves: they may hold a password.
+        mark = error.problem_mark or error.context_mark
+        where = f", line {mark.line + 1}" if mark else ""
+        told = error.problem or error.context
+        raise WorkersFileError(f"{path} cannot be read{where}: this is not valid YAML: {told}") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+        raise WorkersFileError(f"{path} cannot be read: {type(error).__name__}") from error
     if not isinstance(data, dict) or not isinstance(data.get("workers"), dict):
         raise WorkersFileError(f"{path} has no block 'workers'; write one with 'surfshift hpc init'")
     try:

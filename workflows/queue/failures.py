@@ -217,11 +217,11 @@ SIGNS: tuple[tuple[Failure, Source, str], ...] = (
     (Failure.OUT_OF_MEMORY, "error", r"OutOfMemoryError|MemoryError|Cannot allocate memory"),
     (Failure.LICENCE_MISSING, "error", r"LicenceMissingError"),
     (Failure.PROGRAM_MISSING, "error", r"ProgramMissingError|could not be deserialized|ModuleNotFoundError"),
-    (Failure.SCF_NOT_CONVERGED, "error", r"ScfNotConvergedError"),
+    (Failure.SCF_NOT_CONVERGED, "error", r"ScfNotConvergedError|UnconvergedOutputError"),
     (
         Failure.GIPAW_NOT_CONVERGED,
         "error",
-        r"(response|UnconvergedOutputError|gipaw).*(not converge|NOT converged|exceeded)",
+        r"UnconvergedResponseError|(response|gipaw).*(not converge|NOT converged|exceeded)",
     ),
     (Failure.LOCALISATION_FAILED, "error", r"[Ll]ocali[sz]ation.*(fail|not converge)"),
     (Failure.RELAXATION_NOT_CONVERGED, "error", r"\bNotConvergedError"),

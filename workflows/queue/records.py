@@ -119,6 +119,37 @@ def snapshot(controller: JobController) -> Snapshot:
     )
 
 
+class JobWatch:
+    """All jobs of a queue, of which only those that changed are read again.
+
+    A store that cannot tell what changed, such as a MongoDB server, is read whole each time.
+    """
+
+    def __init__(self, controller: JobController) -> None:
+        from .changes import Changes, PickyCollection
+
+        self._controller = controller
+        self._changes = Changes(controller.jobs) if isinstance(controller.jobs, PickyCollection) else None
+        self._known: dict[Any, tuple[int, JobRecord, bool]] = {}
+
+    def snapshot(self) -> Snapshot:
+        """All jobs as they are now."""
+        if self._changes is None:
+            return snapshot(self._controller)
+        changed, is_all = self._changes.take()
+        if is_all:
+            self._known.clear()
+        for key, document in changed.items():
+            if document is None:
+                self._known.pop(key, None)
+            else:
+                self._known[key] = (int(document["db_id"]), _record(document), document["state"] in ACTIVE_STATES)
+        known = sorted(self._known.values(), key=lambda entry: entry[0])
+        return Snapshot(
+            jobs=tuple(record for _, record, _ in known), is_active=any(is_active for _, _, is_active in known)
+        )
+
+
 def _record(document: dict[str, Any]) -> JobRecord:
     status = STATUS_OF_STATE.get(document["state"], JobStatus.WAITING)
     error = (document.get("error") or document["remote"].get("error") or "") if status is JobStatus.FAILED else ""

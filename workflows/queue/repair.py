@@ -118,7 +118,7 @@ def repair(run: RunFolder, controller: JobController, *, retry_failed: bool = Fa
     if retry_failed:
         controller.db["kills"].delete_many({})
         controller.db["failures"].delete_many({})
-    for flow in list(controller.flows.find({}, projection=["uuid", "jobs"])):
+    for flow in list(controller.flows.find({"state": {"$ne": "COMPLETED"}}, projection=["uuid", "jobs"])):
         controller.refresh_children(flow["jobs"])
         controller.update_flow_state(flow["uuid"])
     return Repairs(adopted=tuple(adopted), finished=tuple(finished), reset=tuple(reset))

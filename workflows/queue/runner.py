@@ -11,17 +11,20 @@ import sqlite3
 import threading
 import time
 import warnings
+from collections import deque
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from jobflow_remote.config.base import LogLevel
 from jobflow_remote.jobs.runner import Runner
 from jobflow_remote.jobs.state import JobState
 
+from ...structures.errors import nearest
+from ..hpc.errors import UnknownWorkerError
 from .errors import ClusterSilentError, DiskFullError, InterruptedRunError
 from .folder import PROJECT_NAME, RunFolder
 from .processes import LocalProcesses, processes_in, stop_processes, threads_per_job
 from .react import Reaction, react
-from .records import JobStatus, Snapshot, is_disk_full, snapshot
+from .records import JobStatus, JobWatch, Snapshot, is_disk_full
 from .repair import LOCAL, Repairs, repair, retry_killed
 from .scripts import PilotManager, QuotingQueueManager, without_stdin
 
@@ -39,7 +42,11 @@ MAX_SILENT_POLLS = 60
 MIN_FREE_BYTES = 64 * 2**20
 """Below this much free space a run stops, while the queue can still be written."""
 
-STEPS = [state.value for state in (JobState.CHECKED_OUT, JobState.UPLOADED, JobState.RUN_FINISHED, JobState.DOWNLOADED)]
+CHECKOUT_PORTION = 50
+"""Jobs that are prepared at once for a worker without a limit of its own; the rest waits for the next step."""
+
+STEPS = (JobState.RUN_FINISHED, JobState.DOWNLOADED, JobState.CHECKED_OUT, JobState.UPLOADED)
+PREPARED = (JobState.CHECKED_OUT, JobState.UPLOADED)
 
 
 class StudyRunner(Runner):
@@ -59,6 +66,7 @@ class StudyRunner(Runner):
                 self.batch_workers[name] = PilotManager(self.hosts[name], worker.batch.jobs_handle_dir)
         self._python = workers.placement.python if workers else "python"
         self._polled = 0.0
+        self._ready: dict[str, deque[dict[str, Any]]] = {}
         self._silent_polls = 0
         self._local = LocalProcesses(self.get_host("local"), run.jobs, n_threads=threads_per_job(parallel_jobs))
 
@@ -78,10 +86,61 @@ class StudyRunner(Runner):
         if len(self.workers) > 1 and time.monotonic() - self._polled > CLUSTER_POLL_SECONDS:
             self._polled = time.monotonic()
             self._ask_clusters()
-        self.advance_state(STEPS)
-        self.checkout()
+        self._advance()
         self.refresh_num_current_jobs()
-        self.advance_state(STEPS)
+        self.checkout()
+        self._advance()
+
+    def _advance(self) -> None:
+        """Move jobs on, one by one: to lock the first of many would read all of them for each."""
+        for state in STEPS:
+            for key in self._in_order({"state": state.value}):
+                self.advance_state([state.value], filter=key)
+
+    def _in_order(self, query: dict[str, Any]) -> list[dict[str, Any]]:
+        """Keys of the jobs that match a query, by priority and age."""
+        found = self.job_controller.jobs.find(query, projection=["uuid", "index", "priority", "created_on"])
+        in_order = sorted(found, key=lambda d: (-d["priority"], d["created_on"]))
+        return [{"uuid": d["uuid"], "index": d["index"]} for d in in_order]
+
+    def checkout(self) -> None:
+        """Check out as many jobs as can start soon, so that steps stay short however many are ready."""
+        jobs = self.job_controller.jobs
+        for worker in self.workers:
+            places = CHECKOUT_PORTION
+            if limit := self.limited_workers.get(worker):
+                prepared = {"state": {"$in": [state.value for state in PREPARED]}, "worker": worker}
+                places = limit["max"] - limit["current"] - jobs.count_documents(prepared)
+            for _ in range(places):
+                if (key := self._next_ready(worker)) is None:
+                    break
+                self.job_controller.checkout_job(key)
+        if not any(self._ready.values()):
+            self._refuse_unknown_workers()
+
+    def _refuse_unknown_workers(self) -> None:
+        """Stop if jobs wait for a worker that there is not, as after a change of the workers' file.
+
+        Raises
+        ------
+        UnknownWorkerError
+            With the jobs' workers and those that there are.
+        """
+        query = {"state": JobState.READY.value, "worker": {"$nin": list(self.workers)}}
+        named = {document["worker"] for document in self.job_controller.jobs.find(query, projection=["worker"])}
+        if named:
+            first = min(named)
+            raise UnknownWorkerError(
+                f"jobs of this run wait for the worker {first!r}, which there is not; {nearest(first, self.workers)}. "
+                "Give it back its name in the workers' file, then go on with 'surfshift resume'"
+            )
+
+    def _next_ready(self, worker: str) -> dict[str, Any] | None:
+        """Key of the next job that is ready for a worker; those that become ready meanwhile come after it."""
+        ready = self._ready.setdefault(worker, deque())
+        if not ready:
+            ready.extend(self._in_order({"state": JobState.READY.value, "worker": worker}))
+        return ready.popleft() if ready else None
 
     def _ask_clusters(self) -> None:
         """Take in what clusters tell; one that does not answer for a moment is asked again at the next poll.
@@ -180,6 +239,7 @@ def _loop(
     on_failure: Callable[[Reaction], None],
     limits: Limits | None,
 ) -> Snapshot:
+    watch = JobWatch(runner.job_controller)
     while True:
         if shutil.disk_usage(run.path).free < MIN_FREE_BYTES:
             _refuse_full_disk(run, None)
@@ -188,7 +248,7 @@ def _loop(
         if len(runner.workers) > 1:
             for reaction in react(runner, limits):
                 on_failure(reaction)
-        now = snapshot(runner.job_controller)
+        now = watch.snapshot()
         on_change(now)
         if any(is_disk_full(job.reason) for job in now.of(JobStatus.FAILED)):
             _refuse_full_disk(run, None)

@@ -15,11 +15,12 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from litemongo._vendor.mongomock.collection import Collection
 from litemongo._vendor.mongomock.database import Database
 from litemongo.client import MongoClient
 from litemongo.sqlite_store import ServerStore
 from maggma.stores.mongolike import MemoryStore
+
+from .changes import FollowedStore, PickyCollection
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,7 +75,7 @@ class FolderLock:
 
 
 def _under_lock(name: str) -> Callable[..., Any]:
-    call = getattr(Collection, name)
+    call = getattr(PickyCollection, name)
 
     @functools.wraps(call)
     def locked(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -84,7 +85,7 @@ def _under_lock(name: str) -> Callable[..., Any]:
     return locked
 
 
-LockedCollection = type("LockedCollection", (Collection,), {name: _under_lock(name) for name in WRITING_CALLS})
+LockedCollection = type("LockedCollection", (PickyCollection,), {name: _under_lock(name) for name in WRITING_CALLS})
 
 
 class LockedDatabase(Database):
@@ -94,6 +95,7 @@ class LockedDatabase(Database):
         """A collection, created on first use."""
         collection = super().get_collection(*args, **kwargs)  # type: ignore[no-untyped-call]
         collection.__class__ = LockedCollection
+        FollowedStore.follow(collection.store)
         return collection
 
 

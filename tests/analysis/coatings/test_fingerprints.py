@@ -1,12 +1,16 @@
+import numpy as np
 import pytest
 from surfshift.analysis.coatings.fingerprints import (
+    BROADENING_PPM,
     NmrLine,
     computed_lines,
     detections,
     line_width_ppm,
     lines_of,
+    profile,
     published_lines,
 )
+from surfshift.analysis.lines import broadened, shape
 
 LATP = "Li1.3Al0.3Ti1.7P3O12"
 
@@ -39,6 +43,21 @@ def test_second_order_shift_of_berlinite_falls_with_the_field():
 def test_quadrupolar_lines_get_narrower_in_ppm_with_the_field():
     wide = line(cq_mhz=6.0, eta=0.5)
     assert line_width_ppm(wide, 9.4) > 2.0 * line_width_ppm(wide, 18.8)
+
+
+@pytest.mark.parametrize(("cq_mhz", "eta", "field"), [(4.088, 0.367, 9.4), (8.0, 0.0, 9.4), (3.2, 0.7, 18.8)])
+def test_shapes_agree_with_those_of_mrsimulator(cq_mhz, eta, field):
+    axis, density = profile(line(cq_mhz=cq_mhz, eta=eta), field)
+    assert density.sum() * (axis[1] - axis[0]) == pytest.approx(1.0, abs=1e-6)
+    wide = broadened(shape("27Al", field_tesla=field, cq_mhz=cq_mhz, eta_q=eta), BROADENING_PPM["27Al"])
+    oracle = np.interp(axis, wide.axis_ppm, wide.density, left=0.0, right=0.0)
+    assert np.abs(density - oracle).max() < 0.01 * oracle.max()
+
+
+def test_a_line_without_coupling_is_a_gaussian_of_its_width():
+    axis, density = profile(line(isotope="31P", cq_mhz=None, eta=None), 9.4)
+    above = axis[density > 0.5 * density.max()]
+    assert above[-1] - above[0] == pytest.approx(BROADENING_PPM["31P"], abs=0.05)
 
 
 def test_every_published_line_is_of_a_known_nucleus_with_an_error_and_a_source():

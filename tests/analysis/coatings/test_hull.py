@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog
-from surfshift.analysis.coatings.hull import HullError, lowest_mixture
+from surfshift.analysis.coatings.hull import HullError, line_of_mixtures, lowest_mixture
 
 
 def random_space(seed, m=5, n=40):
@@ -47,3 +47,29 @@ def test_energies_without_a_lower_bound_are_refused():
     matrix = np.array([[1.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
     with pytest.raises(HullError, match="no lower bound"):
         lowest_mixture(matrix, np.array([0.0, 0.0, -1.0]), np.array([0.5, 0.5]), np.arange(2))
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10_000))
+def test_pieces_of_a_line_are_the_lowest_mixtures_at_every_point_of_it(seed):
+    matrix, energies, low = random_space(seed)
+    high = np.random.default_rng(seed + 1).dirichlet(np.ones(5))
+    pieces = line_of_mixtures(matrix, energies[0], low, high, np.arange(5))
+    starts = [piece.start for piece in pieces]
+    assert starts[0] == 0.0
+    assert starts == sorted(starts)
+    for share in np.linspace(0.0, 1.0, 23):
+        composition = (1.0 - share) * low + share * high
+        piece = pieces[int(np.searchsorted(starts, share, side="right")) - 1]
+        best = lowest_mixture(matrix, energies[0], composition, np.arange(5))
+        assert piece.potentials_ev @ composition == pytest.approx(best.energy_ev[0], abs=1e-6)
+        assert matrix[:, piece.basis] @ piece.amounts(composition) == pytest.approx(composition, abs=1e-6)
+
+
+def test_a_line_between_two_elements_ends_in_them():
+    matrix, energies, _ = random_space(5)
+    pieces = line_of_mixtures(matrix, energies[0], np.eye(5)[0], np.eye(5)[1], np.arange(5))
+    for share in (0.0, 1.0):
+        piece = pieces[0] if share == 0.0 else pieces[-1]
+        composition = (1.0 - share) * np.eye(5)[0] + share * np.eye(5)[1]
+        assert piece.potentials_ev @ composition == pytest.approx(0.0, abs=1e-6)

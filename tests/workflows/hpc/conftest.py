@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import shutil
@@ -151,13 +152,18 @@ class Slurm:
         raise AssertionError(f"the node is {state!r}")
 
 
-@pytest.fixture(scope="session")
-def slurm() -> Iterator[Slurm]:
+class NotInstalledError(RuntimeError):
+    """What a private Slurm or SSH server needs is not there."""
+
+
+@contextlib.contextmanager
+def private_slurm() -> Iterator[Slurm]:
+    """A Slurm of one node, in a folder of its own."""
     if os.geteuid() != 0:
-        pytest.skip("a private Slurm needs root")
+        raise NotInstalledError("a private Slurm needs root")
     missing = [name for name in ("munged", "slurmctld", "slurmd", "sbatch") if shutil.which(name) is None]
     if missing:
-        pytest.skip(f"{', '.join(missing)} not installed (Debian packages slurm-wlm and munge)")
+        raise NotInstalledError(f"{', '.join(missing)} not installed (Debian packages slurm-wlm and munge)")
     folder = Path(tempfile.mkdtemp(prefix="slurm-", dir="/tmp"))  # the socket's path must be short
     folder.chmod(0o755)
     for name in ("state", "spool", "munge"):
@@ -180,9 +186,19 @@ def slurm() -> Iterator[Slurm]:
         running.wait_for_node("idle")
         yield running
     finally:
+        running.call("scancel", "--full", f"--user={os.environ.get('USER', 'root')}")  # else steps outlive the daemons
         for name in ("slurmd.pid", "slurmctld.pid", "munge/pid"):
             end(folder / name)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def slurm() -> Iterator[Slurm]:
+    try:
+        with private_slurm() as running:
+            yield running
+    except NotInstalledError as error:
+        pytest.skip(str(error))
 
 
 @dataclass(frozen=True)
@@ -194,10 +210,11 @@ class Login:
     folder: Path
 
 
-@pytest.fixture(scope="session")
-def login(slurm: Slurm) -> Iterator[Login]:
+@contextlib.contextmanager
+def private_login(slurm: Slurm) -> Iterator[Login]:
+    """An SSH server on a free port of this machine, whose sessions find a Slurm."""
     if shutil.which("sshd") is None or shutil.which("ssh-keygen") is None:
-        pytest.skip("sshd is not installed (Debian package openssh-server)")
+        raise NotInstalledError("sshd is not installed (Debian package openssh-server)")
     folder = Path(tempfile.mkdtemp(prefix="sshd-", dir="/tmp"))
     folder.chmod(0o755)
     for name in ("host", "user", "stranger"):
@@ -217,6 +234,15 @@ def login(slurm: Slurm) -> Iterator[Login]:
     finally:
         end(folder / "pid")
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def login(slurm: Slurm) -> Iterator[Login]:
+    try:
+        with private_login(slurm) as running:
+            yield running
+    except NotInstalledError as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture

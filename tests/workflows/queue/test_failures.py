@@ -47,7 +47,7 @@ CASES: list[tuple[Failure, Evidence]] = [
     (Failure.SCF_NOT_CONVERGED, Evidence(error="x.ScfNotConvergedError: CP2K: the field did not converge")),
     (
         Failure.GIPAW_NOT_CONVERGED,
-        Evidence(error="errors.UnconvergedOutputError: the linear response did not converge"),
+        Evidence(error="errors.UnconvergedResponseError: the linear response did not converge"),
     ),
     (
         Failure.LOCALISATION_FAILED,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 from jobflow import Flow
+from surfshift.workflows.hpc.errors import UnknownWorkerError
 from surfshift.workflows.queue.errors import AlreadyRunningError, DiskFullError
 from surfshift.workflows.queue.folder import RunFolder
 from surfshift.workflows.queue.processes import processes_in
@@ -49,7 +50,13 @@ def wait_for(folder: Path, words: set[str]) -> None:
 def test_jobs_run_grow_fail_and_recover_from_kills(tmp_path: Path, run_path: Path, tiny_jobs: ModuleType) -> None:
     flow = Flow([tiny_jobs.fan_out(str(tmp_path), 2), tiny_jobs.refuse(), tiny_jobs.die_twice(str(tmp_path))])
     seen: list[Snapshot] = []
-    last = run_jobs(submitted(run_path, flow), parallel_jobs=2, on_change=seen.append)
+    run = submitted(run_path, flow)
+
+    def compare(now: Snapshot) -> None:
+        assert now == snapshot(run.controller())  # what is followed is what a full look finds
+        seen.append(now)
+
+    last = run_jobs(run, parallel_jobs=2, on_change=compare)
     assert {job.name: job.status for job in last.jobs} == {
         "fan_out": JobStatus.DONE,
         "leaf (x)-t0+0 '\"$HOME": JobStatus.DONE,
@@ -169,6 +176,16 @@ def test_half_added_jobs_are_added_once_after_a_kill_in_between(
     flow = run.controller().flows.find_one({})
     assert len(flow["ids"]) == len(flow["jobs"]) == 4
     assert flow["state"] == "COMPLETED"
+
+
+def test_a_job_for_a_worker_that_there_is_not_stops_the_run_by_name(
+    run_path: Path, tmp_path: Path, tiny_jobs: ModuleType
+) -> None:
+    job = tiny_jobs.note(str(tmp_path), "never")
+    job.config.manager_config["worker"] = "locale"
+    run = submitted(run_path, Flow([job, tiny_jobs.note(str(tmp_path), "here")]))
+    with pytest.raises(UnknownWorkerError, match="worker 'locale', which there is not; did you mean 'local'"):
+        run_jobs(run, parallel_jobs=1)
 
 
 def test_a_moved_run_folder_goes_on(tmp_path: Path, run_path: Path, tiny_jobs: ModuleType) -> None:

@@ -64,7 +64,7 @@ def launch_line(engine: DftEngine) -> list[str]:
 
 
 def run_program(engine: DftEngine, arguments: list[str], folder: Path, output: Path) -> str:
-    """Run a program in a folder with its output in a file; returns the output's text.
+    """Run CP2K or pw.x in a folder with its output in a file; returns the output's text.
 
     Parameters
     ----------
@@ -82,12 +82,16 @@ def run_program(engine: DftEngine, arguments: list[str], folder: Path, output: P
     ProgramFailedError, OutOfMemoryError, LicenceMissingError, OutputDiskFullError
         If it ended with an error; the last lines of the output are in the message.
     """
+    return run_command([*launch_line(engine), *arguments], folder, output, name=PROGRAMS[engine][0])
+
+
+def run_command(command: list[str], folder: Path, output: Path, *, name: str) -> str:
+    """Run a program given by its words; see ``run_program``. ``name`` is what messages call it."""
     environment = dict(os.environ)
     environment.setdefault("OMP_NUM_THREADS", "1")
     if os.geteuid() == 0:
         # Open MPI refuses to start for root, who is the only user of a container.
         environment |= {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
-    command = [*launch_line(engine), *arguments]
     with output.open("wb") as file:
         try:
             done = subprocess.run(
@@ -97,16 +101,16 @@ def run_program(engine: DftEngine, arguments: list[str], folder: Path, output: P
             raise ProgramMissingError(f"{command[0]} cannot be started: {error}") from error
     text = output.read_text(encoding="utf-8", errors="replace")
     if done.returncode != 0:
-        raise named_failure(engine, text, done.returncode)
+        raise named_failure(name, text, done.returncode)
     return text
 
 
-def named_failure(engine: DftEngine, text: str, code: int) -> DftError:
+def named_failure(name: str, text: str, code: int) -> DftError:
     """The error that an output of a failed program tells of."""
     tail = "\n".join([line for line in text.splitlines() if line.strip()][-12:])
     for kind, signs in SIGNS:
         if any(sign.lower() in text[-20_000:].lower() for sign in signs):
-            return kind(f"{PROGRAMS[engine][0]} ended with code {code}:\n{tail}")
+            return kind(f"{name} ended with code {code}:\n{tail}")
     if code in {-9, 137}:
-        return OutOfMemoryError(f"{PROGRAMS[engine][0]} was killed, most often because the memory was full:\n{tail}")
-    return ProgramFailedError(f"{PROGRAMS[engine][0]} ended with code {code}:\n{tail}")
+        return OutOfMemoryError(f"{name} was killed, most often because the memory was full:\n{tail}")
+    return ProgramFailedError(f"{name} ended with code {code}:\n{tail}")

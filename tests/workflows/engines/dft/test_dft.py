@@ -11,7 +11,7 @@ import pytest
 from surfshift.analysis.vocabulary import Relaxation
 from surfshift.structures.library import build_crystal, load_crystal
 from surfshift.structures.vocabulary import AtomicStructure, Candidate, Region
-from surfshift.workflows.dft_relaxation import NoDftSettingsError, relax_by_dft
+from surfshift.workflows.dft_relaxation import relax_by_dft
 from surfshift.workflows.engines.dft import errors, gth
 from surfshift.workflows.engines.dft.calculator import ProgramCalculator
 from surfshift.workflows.engines.dft.cp2k import cp2k_input, parse_cp2k, valence
@@ -172,11 +172,6 @@ def test_programs_that_are_missing_or_fail_are_named(tmp_path: Path, monkeypatch
     monkeypatch.setenv("SURFSHIFT_PW_UPF_DIR", str(tmp_path))
     with pytest.raises(MissingPotentialError, match="no UPF file of H"):
         place_potentials(["H"], tmp_path)
-    start = Relaxation(
-        start_id="x", candidate=bulk(), energy_ev=0, max_force_ev_per_ang=0, n_steps=0, is_converged=True, model="m"
-    )
-    with pytest.raises(NoDftSettingsError):
-        relax_by_dft(start, RelaxSettings(), tmp_path)
 
 
 @needs_cp2k
@@ -208,12 +203,11 @@ def test_a_relaxation_goes_on_where_it_was_cut_off(tmp_path: Path) -> None:
         is_converged=True,
         model="m",
     )
-    settings = RelaxSettings(dft=DftSettings(engine="cp2k", protocol="fast", max_steps=2))
+    step = DftSettings(engine="cp2k", protocol="fast", max_steps=2, numbers=SMALL)
     with pytest.raises(ValueError, match="after 2 steps"):
-        relax_by_dft(start, settings, tmp_path, **SMALL)
+        relax_by_dft(start, RelaxSettings(), step, tmp_path)
     assert (tmp_path / "cp2k.json").is_file()
-    enough = RelaxSettings(dft=DftSettings(engine="cp2k", protocol="fast", max_steps=12))
-    relaxed = relax_by_dft(start, enough, tmp_path, **SMALL)
+    relaxed = relax_by_dft(start, RelaxSettings(), step.model_copy(update={"max_steps": 12}), tmp_path)
     positions = relaxed.candidate.structure.cart_coords
     assert np.linalg.norm(positions[1] - positions[0]) == pytest.approx(0.758, abs=0.02)
     assert (relaxed.start_id, relaxed.is_converged) == ("built", True)

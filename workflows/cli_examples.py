@@ -1,0 +1,86 @@
+"""Examples at the end of every command's help. A test reads each of them with the command line's own parser."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import typer
+
+EXAMPLES: dict[str, tuple[str, ...]] = {
+    "run": (
+        "surfshift run study.yaml",
+        "surfshift run study.yaml --adaptive",
+        "surfshift run study.yaml --fresh --json",
+    ),
+    "resume": (
+        "surfshift resume study.yaml",
+        "surfshift resume study.yaml --retry-failed",
+        "surfshift resume study.yaml --all",
+    ),
+    "status": (
+        "surfshift status study.yaml",
+        "surfshift status study.yaml --watch 10",
+        "surfshift status study.yaml --json",
+    ),
+    "report": ("surfshift report study.yaml", "surfshift report study.yaml --json"),
+    "structures": (
+        "surfshift structures study.yaml --plan",
+        "surfshift structures study.yaml --rank --export cif,extxyz",
+    ),
+    "init": (
+        "surfshift init",
+        "surfshift init latp.yaml --structure latp.cif --isotope 31P --isotope 27Al --miller 1,0,0",
+        "surfshift init --crystal AlPO4_berlinite --isotope 31P --peaks peaks_31P.csv --field-tesla 9.4",
+    ),
+    "doctor": ("surfshift doctor", "surfshift doctor --elements H,O,Al,P --json"),
+    "spectrum": (
+        "surfshift spectrum lab/7/pdata/1",
+        "surfshift spectrum powder.txt --isotope 31P --field-tesla 9.4 --mas-rate-hz 12500 --csdm powder.csdf",
+    ),
+    "reference": (
+        "surfshift reference --isotope 31P",
+        "surfshift reference own.csv --isotope 27Al --engine vasp --functional PBE --protocol mine --out own.json",
+    ),
+    "match": (
+        "surfshift match powder_31P.txt --library tensors --isotope 31P --field-tesla 9.4",
+        "surfshift match drying.csv --library tensors --library study-run/report --out drying-report --json",
+    ),
+    "screen": (
+        "surfshift screen --electrolyte LATP --electrode Li --coating AlPO4 --coating Li3PO4",
+        "surfshift screen --electrolyte LATP --electrode Li --coatings list.txt --out screening",
+    ),
+    "archive": (
+        "surfshift archive study.yaml",
+        "surfshift archive study.yaml --out paper-data.zip",
+        "surfshift archive --check paper-data.zip",
+    ),
+    "view": (
+        "surfshift view study.yaml",
+        "surfshift view match-report",
+        "surfshift view study.yaml --coatings screening --port 8123 --no-browser",
+    ),
+    "hpc templates": ("surfshift hpc templates", "surfshift hpc templates slurm"),
+    "hpc init": ("surfshift hpc init --template slurm --set host=login.cluster --out workers.yaml",),
+    "hpc check": ("surfshift hpc check workers.yaml", "surfshift hpc check workers.yaml --worker cpu --wait 600"),
+    "hpc estimate": (
+        "surfshift hpc estimate study.yaml",
+        "surfshift hpc estimate study.yaml --workers workers.yaml --json",
+    ),
+    "phases list": ("surfshift phases list Li-Al-P-O",),
+    "phases compute": ("surfshift phases compute rows.jsonl", "surfshift phases compute rows.jsonl --only Li3PO4"),
+    "phases table": ("surfshift phases table rows.jsonl table.json --version 2",),
+}
+
+
+def add_examples(app: typer.Typer, prefix: str = "") -> None:
+    """Put the examples under the help of every command of an application and of those inside it."""
+    for command in app.registered_commands:
+        callback = command.callback
+        name = command.name or (callback.__name__.replace("_", "-") if callback else "")
+        examples = EXAMPLES.get(f"{prefix}{name}", ())
+        if examples:
+            command.epilog = "\n\n".join(["Examples:", *examples])
+    for group in app.registered_groups:
+        if group.typer_instance is not None and isinstance(group.name, str):
+            add_examples(group.typer_instance, f"{prefix}{group.name} ")

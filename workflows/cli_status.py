@@ -1,0 +1,79 @@
+"""What ``surfshift status`` shows: once, again and again, or as JSON."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+    from .queue.folder import RunFolder
+    from .queue.records import Snapshot
+    from .study import StudyFile
+
+
+def show_status(
+    console: Console, run: RunFolder, study: StudyFile, *, watch_seconds: float | None = None, as_json: bool = False
+) -> None:
+    """Print the state of a run; with ``watch_seconds`` a live view until no job runs, lines without a terminal.
+
+    With ``as_json`` and watching, one object is printed at every look.
+    """
+    from .cli_json import status_json
+    from .queue.records import snapshot
+
+    controller = run.controller()
+
+    def look() -> Snapshot:
+        return snapshot(controller)
+
+    now = look()
+    if as_json:
+        print(status_json(now, _spent(study, now)), flush=True)
+        while watch_seconds is not None and now.is_active:
+            time.sleep(watch_seconds)
+            now = look()
+            print(status_json(now, _spent(study, now)), flush=True)
+        return
+    if watch_seconds is None:
+        console.print(_drawn(study, now))
+        return
+    if not console.is_terminal:
+        from .progress import summary
+
+        console.print(summary(now), markup=False, highlight=False, soft_wrap=True)
+        while now.is_active:
+            time.sleep(watch_seconds)
+            now = look()
+            console.print(summary(now), markup=False, highlight=False, soft_wrap=True)
+        return
+    from rich.live import Live
+
+    with Live(_drawn(study, now), console=console, auto_refresh=False) as live:
+        while now.is_active:
+            time.sleep(watch_seconds)
+            now = look()
+            live.update(_drawn(study, now), refresh=True)
+
+
+def _spent(study: StudyFile, now: Snapshot) -> str:
+    from .hpc.spending import spending
+    from .hpc.workers import cluster_of
+
+    workers = cluster_of(study)
+    return str(spending(now, workers.placement.limits if workers else None))
+
+
+def _drawn(study: StudyFile, now: Snapshot) -> RenderableType:
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    from .progress import clock, summary
+
+    table = Table("job", "status", "time", "why it failed", box=None)
+    for job in now.jobs:
+        took = "" if job.seconds is None else clock(job.seconds)
+        table.add_row(Text(job.name), job.status.value, took, Text(job.reason.splitlines()[0] if job.reason else ""))
+    return Group(table, Text(summary(now)), Text(_spent(study, now)))

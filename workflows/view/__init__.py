@@ -1,0 +1,1 @@
+"""The local page of a study: its data, its server, and its files."""
