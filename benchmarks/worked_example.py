@@ -22,7 +22,7 @@ from surfshift.workflows.stages import references_for
 from surfshift.workflows.study import StudyFile, load_study
 from surfshift.workflows.study_run import run_folder
 
-FIGURES = ("populations", "evidence", "gains", "difference", "coupling-27Al", "corner-27Al")
+FIGURES = ("populations", "evidence", "gains", "coupling-27Al")
 WIDTH = 900
 
 

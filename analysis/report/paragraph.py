@@ -98,6 +98,9 @@ def _answer(assignment: Assignment) -> str:
     if best is not None:
         named = " with ".join(best.candidate_names)
         text += f"; the most probable by candidates is {named} (probability {_p(best.probability)})"
+    if assignment.verdict is Verdict.NONE:
+        # part of it may be in explanations by candidates that leave most of one list without a site
+        return f"{text}, but something outside the list is present with probability {_p(assignment.probability)}."
     return f"{text}; something outside the list has probability {_p(none)}."
 
 
