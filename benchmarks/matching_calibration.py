@@ -253,6 +253,9 @@ def main() -> None:
             continue
         rng = np.random.default_rng([given.seed, index])
         sample = samples.draw(rng, largest=given.largest, missing_share=given.missing_share, dft_error=given.dft_error)
+        if not sample.lists:
+            # every line was missed: nothing was measured
+            continue
         found = {"seed": given.seed, "index": index, **record(sample, with_magnetstein=given.magnetstein)}
         records.append(found)
         if given.records:

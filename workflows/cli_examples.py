@@ -69,6 +69,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "phases list": ("surfshift phases list Li-Al-P-O",),
     "phases compute": ("surfshift phases compute rows.jsonl", "surfshift phases compute rows.jsonl --only Li3PO4"),
+    "phases order": ("surfshift phases order LATP_x0.3 rows.jsonl --cells 2",),
     "phases table": ("surfshift phases table rows.jsonl table.json --version 2",),
 }
 

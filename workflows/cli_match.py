@@ -81,6 +81,11 @@ def run_match(
         notes.append(f"no line of the measured nuclei, so nothing can be said of: {', '.join(unseen)}")
         say(f"note: {notes[-1]}")
     predicted = {key: own for key, own in predicted.items() if own}
+    if not predicted:
+        raise MatchOptionError(
+            f"no candidate has a tensor of {' or '.join(isotopes)}, which was measured; give a --library with tensors "
+            f"of {' or '.join(sorted({element_of(isotope) for isotope in isotopes}))}"
+        )
     assignment = _match(predicted, measurements, used, chosen)
     result = StudyResult(
         name=name,
