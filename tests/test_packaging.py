@@ -309,3 +309,11 @@ def test_the_wheel_holds_every_module_and_data_file(wheel: list[str]) -> None:
 def test_the_wheel_holds_the_licence_and_the_command(wheel: list[str]) -> None:
     assert any(name.endswith("licenses/LICENSE") for name in wheel)
     assert any(name.endswith("entry_points.txt") for name in wheel)
+
+
+def test_every_page_of_the_docs_is_in_the_table_of_contents() -> None:
+    docs = ROOT / "docs"
+    listed = {line.strip() for line in (docs / "index.md").read_text(encoding="utf-8").splitlines()}
+    pages = {page.stem for page in docs.glob("*.md")} - {"index"}
+    assert pages
+    assert pages <= listed, f"add to a toctree of docs/index.md: {sorted(pages - listed)}"
