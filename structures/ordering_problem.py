@@ -13,6 +13,8 @@ from .ordering_search import SearchProblem, ewald_matrix
 from .vocabulary import AtomicStructure, as_tensor3
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from .disorder import DisorderedSite, DisorderedStructure
@@ -63,9 +65,7 @@ def search_problem(
     matrix = ewald_matrix(repeated.lattice, frac)
     n = len(sites)
     fixed_charges = np.array([site.species[0].oxidation_state for site in fixed])
-    delta = frac[:n, None, :] - frac[None, :n, :]
-    distances = np.linalg.norm((delta - np.round(delta)) @ repeated.lattice, axis=2)
-    conflicts = distances < min_distance_ang
+    conflicts = nearest_distances(repeated, frac[:n], frac[:n]) < min_distance_ang
     np.fill_diagonal(conflicts, val=False)
     allowed = np.zeros((n, len(kinds) + 1), dtype=bool)
     for row, site in enumerate(sites):
@@ -136,9 +136,7 @@ def site_permutations(
     frac = np.array([repeated.sites[k].frac_coords for k in mobile])
     rows = []
     for rotation, translation in operations:
-        delta = (frac @ rotation.T + translation)[:, None, :] - frac[None, :, :]
-        distances = np.linalg.norm((delta - np.round(delta)) @ repeated.lattice, axis=2)
-        rows.append(distances.argmin(axis=1))
+        rows.append(nearest_distances(repeated, frac @ rotation.T + translation, frac).argmin(axis=1))
     return np.unique(np.array(rows), axis=0)
 
 
@@ -156,11 +154,27 @@ def filled_structure(
                 atoms.append((names[place[k]], site.frac_coords, float(charges[place[k]])))
         else:
             atoms.append((site.species[0].element, site.frac_coords, site.species[0].oxidation_state))
+    return grouped_structure(repeated, atoms)
+
+
+def grouped_structure(
+    repeated: DisorderedStructure, atoms: Sequence[tuple[str, tuple[float, float, float], float]]
+) -> AtomicStructure:
+    """Element, fractional position and charge of every atom as a structure in the supercell, elements together."""
     order = list(dict.fromkeys(element for element, _, _ in atoms))
-    atoms.sort(key=lambda atom: order.index(atom[0]))
+    grouped = sorted(atoms, key=lambda atom: order.index(atom[0]))
     return AtomicStructure(
         lattice_ang=repeated.lattice_ang,
-        elements=tuple(element for element, _, _ in atoms),
-        frac_coords=tuple(place for _, place, _ in atoms),
-        oxidation_states=tuple(q for _, _, q in atoms),
+        elements=tuple(element for element, _, _ in grouped),
+        frac_coords=tuple(place for _, place, _ in grouped),
+        oxidation_states=tuple(q for _, _, q in grouped),
     )
+
+
+def nearest_distances(
+    repeated: DisorderedStructure, first: NDArray[np.float64], second: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Distances between fractional positions by the nearest image along each axis, shape (n, m), angstrom."""
+    delta = first[:, None, :] - second[None, :, :]
+    distances: NDArray[np.float64] = np.linalg.norm((delta - np.round(delta)) @ repeated.lattice, axis=2)
+    return distances

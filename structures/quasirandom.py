@@ -15,9 +15,15 @@ import numpy as np
 
 from .disorder import FULL, DisorderedStructure, SiteSpecies
 from .ordering import MAX_ATOMS, MIN_ION_DISTANCE_ANG, OrderedEnsemble, Ordering, Search, choose_supercell
-from .ordering_problem import OrderingError, repeat_cell, site_permutations, space_group_operations
+from .ordering_problem import (
+    OrderingError,
+    grouped_structure,
+    nearest_distances,
+    repeat_cell,
+    site_permutations,
+    space_group_operations,
+)
 from .ordering_search import ewald_matrix
-from .vocabulary import AtomicStructure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,6 +32,7 @@ if TYPE_CHECKING:
 
     from .ordering import Evaluate
     from .rounding import RoundedCount
+    from .vocabulary import AtomicStructure
 
     Filling = tuple[float, NDArray[np.int64]]
 
@@ -160,8 +167,7 @@ def _refuse_exclusion(repeated: DisorderedStructure, label: str, places: list[in
     """Ions placed by chance could come too close to each other, or to ions on other partly filled sites."""
     others = [k for k, site in enumerate(repeated.sites) if not site.is_ordered]
     frac = np.array([site.frac_coords for site in repeated.sites])
-    delta = frac[places][:, None] - frac[others][None]
-    distances = np.linalg.norm((delta - np.round(delta)) @ repeated.lattice, axis=2)
+    distances = nearest_distances(repeated, frac[places], frac[others])
     distances[np.equal.outer(places, others)] = np.inf
     if distances.min() < min_distance_ang:
         near = repeated.sites[others[int(distances.min(axis=0).argmin())]].label
@@ -254,14 +260,8 @@ def _substitute(
 
 
 def _ordered_structure(ordered: DisorderedStructure) -> AtomicStructure:
-    order = list(dict.fromkeys(site.species[0].element for site in ordered.sites))
-    sites = sorted(ordered.sites, key=lambda site: order.index(site.species[0].element))
-    return AtomicStructure(
-        lattice_ang=ordered.lattice_ang,
-        elements=tuple(site.species[0].element for site in sites),
-        frac_coords=tuple(site.frac_coords for site in sites),
-        oxidation_states=tuple(site.species[0].oxidation_state for site in sites),
-    )
+    held = [(site.species[0], site.frac_coords) for site in ordered.sites]
+    return grouped_structure(ordered, [(ion.element, place, ion.oxidation_state) for ion, place in held])
 
 
 def _ewald_energy(structure: AtomicStructure) -> float:
