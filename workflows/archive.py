@@ -354,7 +354,7 @@ def _structures(result: StudyResult) -> Iterator[tuple[str, bytes, str]]:
 
 
 def _protocol_files(study: StudyFile) -> list[str]:
-    return ["cluster.yaml", *dict.fromkeys(f"{step.engine}.yaml" for step in study.relax.dft)]
+    return list(dict.fromkeys(f"{engine}.yaml" for engine in (study.nmr.engine, *(s.engine for s in study.relax.dft))))
 
 
 def _replay(run: RunFolder, study: StudyFile, result: StudyResult) -> Replay:

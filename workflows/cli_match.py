@@ -161,9 +161,8 @@ def _references(
     isotopes: Sequence[str], library: Library, own_file: Path | None
 ) -> tuple[dict[str, Reference], list[str]]:
     """Reference of every isotope: the user's, that of the study's result, a shipped one, or wide priors; and notes."""
-    from ..analysis.reference_fit import MixedMethodsError, wide_reference
     from ..analysis.reference_table import read_references
-    from ..analysis.references import ReferenceMissingError, load_reference
+    from .reference_choice import reference_for
 
     own = read_references(own_file) if own_file is not None else {}
     used: dict[str, Reference] = {}
@@ -173,26 +172,8 @@ def _references(
         if not methods:
             notes.append(f"{isotope} was measured, but no candidate holds {element_of(isotope)}; it is left out")
             continue
-        method = methods[0]
-        if isotope in own:
-            if own[isotope].method.key != method.key:
-                raise MixedMethodsError(
-                    f"{own_file}: the {isotope} reference is for {own[isotope].method.key}, the library was computed "
-                    f"with {method.key}: shifts compare only within one method. Fit one with 'surfshift reference "
-                    f"TABLE.csv --isotope {isotope} --engine {method.engine} --functional {method.functional} "
-                    f"--protocol '{method.protocol}' --protocol-hash {method.protocol_hash} --out own.json'"
-                )
-            used[isotope] = own[isotope]
-            continue
-        shipped = [r for r in library.references if r.isotope == isotope and r.method.key == method.key]
-        fitted = [r for r in shipped if not r.is_wide]
-        if fitted:
-            used[isotope] = fitted[0]
-            continue
-        try:
-            used[isotope] = load_reference(isotope, method)
-        except ReferenceMissingError:
-            used[isotope] = wide_reference(isotope, method)
+        used[isotope] = reference_for(isotope, methods, own=own, own_file=own_file, known=library.references)
+        if used[isotope].is_wide:
             notes.append(used[isotope].note)
     unused = sorted(set(own) - set(isotopes))
     if unused:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
@@ -19,6 +19,9 @@ from ..structures.vocabulary import Frozen, content_hash
 from .engines.protocols import load_protocol
 from .study_candidates import CandidateSettings, ExportSettings, StudyPath, hashed_candidates
 from .study_yaml import Place, StudyError, explain, parse_yaml
+
+if TYPE_CHECKING:
+    from .engines.periodic import PeriodicSettings
 
 ISOTOPE_PATTERN = r"^[1-9]\d{0,2}[A-Z][a-z]?$"
 
@@ -77,12 +80,15 @@ class RelaxSettings(Frozen):
 class NmrSettings(Frozen):
     """Which tensors are computed, and how.
 
-    With ``sites: surface`` a slab's atoms of the bulk region are skipped: the bulk candidate has them. ``references``
-    is a file of your own references (``surfshift reference --out``), which go before the shipped ones.
+    ``cluster`` is the engine of this project, one job per site; ``castep``, ``vasp`` and ``qe`` compute a whole
+    candidate with GIPAW in one job. ``numbers`` replace those of a periodic engine's protocol by name, for example
+    ``cutoff_ev``. With ``sites: surface`` a slab's atoms of the bulk region are skipped: the bulk candidate has them.
+    ``references`` is a file of your own references (``surfshift reference --out``), which go before the shipped ones.
     """
 
-    engine: Literal["cluster"] = "cluster"
+    engine: Literal["cluster", "castep", "vasp", "qe"] = "cluster"
     protocol: Literal["fast", "balanced", "stringent"] = "fast"
+    numbers: dict[str, float | str] = Field(default_factory=dict)
     isotopes: tuple[Isotope, ...] = Field(min_length=1)
     sites: Literal["all", "surface"] = "all"
     references: StudyPath = None
@@ -94,10 +100,31 @@ class NmrSettings(Frozen):
             raise ValueError("an isotope is listed twice; list each once")
         return isotopes
 
+    @model_validator(mode="after")
+    def _numbers_fit(self) -> Self:
+        if self.engine == "cluster" and self.numbers:
+            raise ValueError("numbers: only castep, vasp and qe take them; the cluster engine has its protocols")
+        nmr_protocol_hash(self)
+        return self
+
     @property
     def elements(self) -> frozenset[str]:
         """Chemical symbols of the isotopes."""
         return frozenset(element_of(isotope) for isotope in self.isotopes)
+
+    @property
+    def periodic(self) -> PeriodicSettings | None:
+        """The periodic engine with its protocol; None for the cluster engine."""
+        if self.engine == "cluster":
+            return None
+        from .engines.periodic import PeriodicSettings
+
+        return PeriodicSettings(engine=self.engine, protocol=self.protocol, numbers=self.numbers)
+
+    @property
+    def method_name(self) -> str:
+        """What the methods of the tensors call the protocol: its name, and the numbers that differ from it."""
+        return self.protocol if self.periodic is None else self.periodic.label
 
 
 class MeasuredSettings(Frozen):
@@ -193,24 +220,49 @@ class StudyFile(Frozen):
             raise ValueError("nmr.sites: surface leaves bulk sites to the bulk candidate; set candidates.bulk: true")
         return self
 
+    @model_validator(mode="after")
+    def _adaptive_needs_sites(self) -> Self:
+        if self.run.adaptive and self.nmr.engine != "cluster":
+            raise ValueError(
+                f"run.adaptive computes site by site, and {self.nmr.engine} computes a whole candidate at once; "
+                "leave run.adaptive out, or use nmr.engine: cluster"
+            )
+        return self
+
     @property
     def job_hash(self) -> str:
         """Hash of everything that decides which jobs run; measured data, references and matching are not part of it."""
         payload: dict[str, Any] = self.model_dump(mode="json", include={"crystal", "relax", "nmr"})
         payload["candidates"] = hashed_candidates(self.candidates)
         del payload["nmr"]["references"]
+        del payload["nmr"]["numbers"]
         del payload["relax"]["dft"]
         if self.relax.dft:
             payload["dft"] = [
                 [step.model_dump(mode="json", exclude={"numbers"}), dft_protocol_hash(step)] for step in self.relax.dft
             ]
-        payload["protocol"] = load_protocol(self.nmr.protocol).hash
+        payload["protocol"] = nmr_protocol_hash(self.nmr)
         if self.structure is not None:
             payload["structure"] = hashlib.sha256(self.structure.read_bytes()).hexdigest()
         films = [coating.film_structure for coating in self.candidates.interfaces if coating.film_structure is not None]
         if films:
             payload["films"] = [hashlib.sha256(film.read_bytes()).hexdigest() for film in films]
         return content_hash(payload)
+
+
+def nmr_protocol_hash(nmr: NmrSettings) -> str:
+    """Hash of the numbers of the NMR step.
+
+    Raises
+    ------
+    UnknownProtocolError
+        If a number that the settings replace is unknown or does not fit.
+    """
+    if nmr.engine == "cluster":
+        return load_protocol(nmr.protocol).hash
+    from .engines.inputs.protocols import periodic_protocol
+
+    return periodic_protocol(nmr.engine, nmr.protocol, **nmr.numbers).hash
 
 
 def dft_protocol_hash(step: DftSettings) -> str:

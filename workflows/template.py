@@ -51,8 +51,9 @@ relax:
   relax_bulk_positions: true
 
 nmr:
-  engine: cluster                # GIAO-DFT on clusters cut around each site
+  engine: cluster                # GIAO-DFT on clusters cut around each site; or castep, vasp, qe with GIPAW
   protocol: fast                 # or balanced, stringent
+  # numbers: {cutoff_ev: 800}    # of castep, vasp and qe: numbers of the protocol to replace
   isotopes: [27Al, 31P]          # required
   sites: all                     # or surface: a slab's bulk-like sites are left to the bulk candidate
   # references: own.json         # references of your own, from surfshift reference --out own.json

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .estimate import dft_request, relax_request, site_request
+from .estimate import dft_request, gipaw_request, relax_request, site_request
 
 if TYPE_CHECKING:
     from jobflow import Flow, Job
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def place_candidate(flow: Flow | Job, candidate: Candidate, study: StudyFile, workers: WorkersFile) -> None:
-    """Set worker and resources of a candidate's jobs, and of the site jobs that its flow will add.
+    """Set worker and resources of a candidate's jobs: its GIPAW job, or the site jobs that its flow will add.
 
     Parameters
     ----------
@@ -38,6 +38,10 @@ def place_candidate(flow: Flow | Job, candidate: Candidate, study: StudyFile, wo
     )
     for job, step in zip(relaxing[1:], study.relax.dft, strict=True):
         job.config.manager_config.update(workers.run_config("dft", dft_request(candidate, step, limits)[1]))
+    if study.nmr.periodic is not None:
+        request = gipaw_request(candidate, study.nmr.periodic, limits)[1]
+        planning.config.manager_config.update(workers.run_config("gipaw", request))
+        return
     request = site_request(candidate, study.nmr, study.run.memory_per_job_mb)[2]
     planning.config.manager_config.update(workers.run_config("plan", request))
     planning.config.response_manager_config.update(workers.run_config("nmr", request))

@@ -18,6 +18,7 @@ from .errors import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from .protocols import DftEngine
@@ -85,8 +86,13 @@ def run_program(engine: DftEngine, arguments: list[str], folder: Path, output: P
     return run_command([*launch_line(engine), *arguments], folder, output, name=PROGRAMS[engine][0])
 
 
-def run_command(command: list[str], folder: Path, output: Path, *, name: str) -> str:
-    """Run a program given by its words; see ``run_program``. ``name`` is what messages call it."""
+def run_command(command: list[str], folder: Path, output: Path, *, name: str, logs: Sequence[str] = ()) -> str:
+    """Run a program given by its words; see ``run_program``.
+
+    ``name`` is what messages call it; files of the patterns ``logs`` are read too when it ends with an error.
+    """
+    for log in (log for pattern in logs for log in folder.glob(pattern)):
+        log.unlink()
     environment = dict(os.environ)
     environment.setdefault("OMP_NUM_THREADS", "1")
     if os.geteuid() == 0:
@@ -101,6 +107,8 @@ def run_command(command: list[str], folder: Path, output: Path, *, name: str) ->
             raise ProgramMissingError(f"{command[0]} cannot be started: {error}") from error
     text = output.read_text(encoding="utf-8", errors="replace")
     if done.returncode != 0:
+        written = (log for pattern in logs for log in sorted(folder.glob(pattern)))
+        text += "".join(f"\n{log.read_text(encoding='utf-8', errors='replace')}" for log in written)
         raise named_failure(name, text, done.returncode)
     return text
 
