@@ -74,9 +74,7 @@ def check(
     workers: WorkersArgument,
     *,
     worker: Annotated[str | None, typer.Option("--worker", help="Only this one; all without it.")] = None,
-    elements: Annotated[
-        str, typer.Option("--elements", help="Look for UPF files, POTCARs of these: H,O,Al.")
-    ] = "",
+    elements: Annotated[str, typer.Option("--elements", help="Look for UPF files, POTCARs of these: H,O,Al.")] = "",
     wait: Annotated[float, typer.Option("--wait", help="Seconds that the job may wait in the queue.")] = 120.0,
     debug: DebugOption = False,
 ) -> None:

@@ -169,13 +169,13 @@ def valence_electrons(structure: AtomicStructure) -> int:
 
 def gaussian_cycle_seconds(structure: AtomicStructure, cutoff_ry: float, n_points: int) -> float:
     """Expected core seconds of one SCF cycle of CP2K, from one timing; half of the k-points by time reversal."""
-    factor = (valence_electrons(structure) / CP2K_ELECTRONS) ** 2.0 * math.ceil(n_points / 2)
-    return CP2K_SECONDS * factor * cutoff_ry / 400
+    electrons = (valence_electrons(structure) / CP2K_ELECTRONS) ** 2
+    return CP2K_SECONDS * electrons * math.ceil(n_points / 2) * cutoff_ry / 400
 
 
 def plane_wave_cycle_seconds(structure: AtomicStructure, cutoff_ry: float, n_points: int) -> float:
     """Expected core seconds of one SCF cycle of a plane-wave program: CP2K's at 400 Ry times a guess."""
-    return PW_OVER_CP2K * (cutoff_ry / 60) ** 1.5 * gaussian_cycle_seconds(structure, 400, n_points)
+    return PW_OVER_CP2K * math.pow(cutoff_ry / 60, 1.5) * gaussian_cycle_seconds(structure, 400, n_points)
 
 
 def periodic_seconds(structure: AtomicStructure, settings: PeriodicSettings) -> float:

@@ -41,7 +41,7 @@ class RelaxMaker(Maker):
 
 @dataclass
 class DftMaker(Maker):
-    """One step by DFT after SevenNet: relax a candidate further with CP2K or pw.x, or compute it where it is.
+    """One step by DFT after SevenNet: relax a candidate further, or compute it where it is.
 
     ``settings`` are those of the whole relaxation, ``step`` is the one of its ``dft`` steps that is meant.
     """

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ..structures.vocabulary import Candidate
+    from .engines.dft.launch import Program
     from .hpc.workers import Step, WorkersFile
+    from .potentials import Engine
     from .study import StudyFile
 
 
@@ -26,7 +28,7 @@ def runs_here(step: Step, workers: WorkersFile | None) -> bool:
 
 
 def check_engines(study: StudyFile, candidates: Sequence[Candidate], workers: WorkersFile | None) -> None:
-    """Refuse a study whose periodic NMR engine cannot run here; a worker elsewhere is left to its jobs.
+    """Refuse a study whose programs cannot run here; what runs on a worker elsewhere is left to its jobs.
 
     Parameters
     ----------
@@ -40,18 +42,27 @@ def check_engines(study: StudyFile, candidates: Sequence[Candidate], workers: Wo
     EngineNotReadyError
         With every missing file of every element, or the program, and what to do.
     """
-    from .engines.periodic import RUNS, launch_words
+    from .engines.periodic import RUNS
+
+    elements = list(dict.fromkeys(element for candidate in candidates for element in candidate.structure.elements))
+    if runs_here("dft", workers):
+        for step in study.relax.dft:
+            licensed: tuple[Engine, ...] = (step.engine,) if step.engine in ("vasp", "castep") else ()
+            _check(f"relax.dft: {step.engine}", licensed, [step.engine], elements)
+    settings = study.nmr.periodic
+    if settings is not None and runs_here("gipaw", workers):
+        programs = [run.program for run in RUNS[settings.engine]]
+        _check(f"nmr.engine: {settings.engine}", (settings.engine,), programs, elements)
+
+
+def _check(what: str, engines: Sequence[Engine], programs: Sequence[Program], elements: Sequence[str]) -> None:
+    from .engines.dft.launch import launch_line
     from .potentials import require_potentials
 
-    settings = study.nmr.periodic
-    if settings is None or not runs_here("gipaw", workers):
-        return
-    elements = dict.fromkeys(element for candidate in candidates for element in candidate.structure.elements)
     try:
-        require_potentials(settings.engine, list(elements))
-        for run in RUNS[settings.engine]:
-            launch_words(run)
+        for engine in engines:
+            require_potentials(engine, elements)
+        for program in programs:
+            launch_line(program)
     except (MissingPotentialError, ProgramMissingError) as error:
-        raise EngineNotReadyError(
-            f"nmr.engine: {settings.engine} cannot run on this machine, nothing was submitted: {error}"
-        ) from error
+        raise EngineNotReadyError(f"{what} cannot run on this machine, nothing was submitted: {error}") from error

@@ -34,13 +34,13 @@ def element_of(isotope: str) -> str:
 
 
 class DftSettings(Frozen):
-    """A step by DFT from where SevenNet, or the step before, ended: CP2K or pw.x, with the numbers of a protocol.
+    """A step by DFT from where SevenNet, or the step before, ended, with the numbers of a protocol.
 
     A ``static`` step computes energy and forces and moves nothing. ``numbers`` replace those of the protocol by name,
     for example ``cutoff_ry``.
     """
 
-    engine: Literal["cp2k", "pw"]
+    engine: Literal["cp2k", "pw", "vasp", "castep"]
     protocol: Literal["fast", "balanced", "stringent"] = "balanced"
     task: Literal["relax", "static"] = "relax"
     fmax_ev_per_ang: float = Field(default=0.05, gt=0, le=1)
@@ -273,9 +273,9 @@ def dft_protocol_hash(step: DftSettings) -> str:
     UnknownProtocolError
         If a number that the step replaces is unknown or does not fit.
     """
-    from .engines.dft.protocols import cp2k_protocol, pw_protocol
+    from .engines.dft.protocols import dft_protocol
 
-    return (cp2k_protocol if step.engine == "cp2k" else pw_protocol)(step.protocol, **step.numbers).hash
+    return dft_protocol(step.engine, step.protocol, **step.numbers).hash
 
 
 def load_study(path: str | Path) -> StudyFile:

@@ -8,10 +8,6 @@ its atoms are those of the candidate.
 from __future__ import annotations
 
 import contextlib
-import gzip
-import os
-import shlex
-import shutil
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from pydantic import Field
@@ -34,9 +30,9 @@ from ...analysis.tensor_files.errors import (
 )
 from ...structures.vocabulary import Frozen
 from ..files import write_atomically
-from ..potentials import find_potcar, potcar_folder, require_potentials, upf_folder
-from .dft.errors import ProgramFailedError, ProgramMissingError
-from .dft.launch import named_failure, run_command
+from ..potentials import require_potentials, upf_folder, write_potcar
+from .dft.errors import ProgramFailedError
+from .dft.launch import LAUNCH_VARIABLES, PROGRAMS, Program, launch_line, named_failure, run_program
 from .inputs import PeriodicEngine, castep_inputs, periodic_protocol, qe_inputs, vasp_inputs
 from .inputs.protocols import protocol_data
 
@@ -64,8 +60,8 @@ class Run(NamedTuple):
 
     Attributes
     ----------
-    variable, programs
-        Variable with the launch line, and the usual names of the program.
+    program
+        What is started.
     arguments, output
         Words after the launch line, and the file that takes what is printed.
     result, judge
@@ -74,48 +70,31 @@ class Run(NamedTuple):
         Whether the linear response is part of this run.
     """
 
-    variable: str
-    programs: tuple[str, ...]
+    program: Program
     arguments: tuple[str, ...]
     output: str
     result: str
     judge: Callable[[Path], object]
     is_response: bool = True
 
+    @property
+    def variable(self) -> str:
+        """Variable that holds the launch line."""
+        return LAUNCH_VARIABLES[self.program]
+
+    @property
+    def programs(self) -> tuple[str, ...]:
+        """Usual names of the program."""
+        return PROGRAMS[self.program]
+
 
 RUNS: dict[PeriodicEngine, tuple[Run, ...]] = {
-    "vasp": (Run("SURFSHIFT_VASP", ("vasp_std",), (), "vasp.out", "OUTCAR", read_outcar),),
-    "castep": (
-        Run(
-            "SURFSHIFT_CASTEP",
-            ("castep.mpi", "castep", "castep.serial"),
-            (SEED,),
-            "castep.out",
-            f"{SEED}.castep",
-            read_castep_output,
-        ),
-    ),
+    "vasp": (Run("vasp", (), "vasp.out", "OUTCAR", read_outcar),),
+    "castep": (Run("castep", (SEED,), "castep.out", f"{SEED}.castep", read_castep_output),),
     "qe": (
-        Run(
-            "SURFSHIFT_PW",
-            ("pw.x",),
-            ("-input", f"{SEED}-scf.in"),
-            f"{SEED}-scf.out",
-            f"{SEED}-scf.out",
-            read_pw_output,
-            is_response=False,
-        ),
-        *(
-            Run(
-                "SURFSHIFT_GIPAW",
-                ("gipaw.x",),
-                ("-input", f"{SEED}-{job}.in"),
-                f"{SEED}-{job}.out",
-                f"{SEED}-{job}.out",
-                read_gipaw_output,
-            )
-            for job in ("nmr", "efg")
-        ),
+        Run("pw", ("-input", "nmr-scf.in"), "nmr-scf.out", "nmr-scf.out", read_pw_output, is_response=False),
+        Run("gipaw", ("-input", "nmr-nmr.in"), "nmr-nmr.out", "nmr-nmr.out", read_gipaw_output),
+        Run("gipaw", ("-input", "nmr-efg.in"), "nmr-efg.out", "nmr-efg.out", read_gipaw_output),
     ),
 }
 """What is started for each engine; worker templates and users set the variables, for example ``srun vasp_std``."""
@@ -231,7 +210,7 @@ def compute_periodic(
     """
     require_potentials(settings.engine, candidate.structure.elements)
     for run in RUNS[settings.engine]:
-        launch_words(run)
+        launch_line(run.program)
     folder.mkdir(parents=True, exist_ok=True)
     while True:
         rungs = _rungs(folder)
@@ -263,15 +242,14 @@ def _start(run: Run, folder: Path) -> None:
     """One run, judged by its result; what an earlier one left is removed, since CASTEP appends to it."""
     for stale in (folder / run.result, *folder.glob(f"{_magres_stem(run)}*magres")):
         stale.unlink(missing_ok=True)
-    words = launch_words(run)
     try:
-        printed = run_command([*words, *run.arguments], folder, folder / run.output, name=words[0], logs=("*.err",))
+        printed = run_program(run.program, run.arguments, folder, folder / run.output, logs=("*.err",))
     except ProgramFailedError:
         with contextlib.suppress(UnreadableFileError, TruncatedOutputError, BadNumberError):
             run.judge(folder / run.result)  # a run that did not converge may end with an error code
         raise
     if not (folder / run.result).is_file():
-        raise named_failure(words[0], f"{printed}\nit wrote no {run.result}", 0)
+        raise named_failure(run.programs[0], f"{printed}\nit wrote no {run.result}", 0)
     run.judge(folder / run.result)
     _done(folder, run).touch()
 
@@ -279,7 +257,7 @@ def _start(run: Run, folder: Path) -> None:
 def _magres_stem(run: Run) -> str:
     """How the .magres file of a run begins: gipaw.x writes ``nmr.nmr.magres`` and ``nmr.efg.magres``."""
     job = run.output.removesuffix(".out").removeprefix(f"{SEED}-")
-    return f"{SEED}.{job}." if run.variable == "SURFSHIFT_GIPAW" else f"{SEED}."
+    return f"{SEED}.{job}." if run.program == "gipaw" else f"{SEED}."
 
 
 def _done(folder: Path, run: Run) -> Path:
@@ -303,40 +281,3 @@ def _go_down(folder: Path, engine: PeriodicEngine, kind: LadderKind, rungs: Rung
         (folder / "ladder.json").unlink(missing_ok=True)
         raise type(error)(f"{error}; tried were: {', '.join(step['name'] for step in steps)}") from error
     write_atomically(folder / "ladder.json", rungs.lower(kind).model_dump_json())
-
-
-def write_potcar(folder: Path, symbols: list[str]) -> None:
-    """Join the user's POTCARs in the order of the species, as VASP reads them.
-
-    Raises
-    ------
-    MissingPotentialError
-        If the folder of POTCARs lacks one.
-    """
-    source = potcar_folder()
-    texts = []
-    for symbol in symbols:
-        path = find_potcar(source, symbol) if source else None
-        if path is None:
-            require_potentials("vasp", [symbol.split("_")[0]])
-            continue
-        texts.append((gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()).decode())
-    write_atomically(folder / "POTCAR", "".join(texts))
-
-
-def launch_words(run: Run) -> list[str]:
-    """Words of the command that starts a program.
-
-    Raises
-    ------
-    ProgramMissingError
-        If it is not on the PATH.
-    """
-    line = os.environ.get(run.variable, "").strip()
-    words = shlex.split(line) if line else [next((name for name in run.programs if shutil.which(name)), "")]
-    if not words[0] or shutil.which(words[0]) is None:
-        raise ProgramMissingError(
-            f"{words[0] or run.programs[0]} is not on the PATH of this worker; load its module in the worker's "
-            f"pre_run, or name how it is started in {run.variable}"
-        )
-    return words

@@ -1,8 +1,8 @@
 """What a study's jobs ask of a scheduler, from atoms, electrons and protocol; right to a factor of about three.
 
 SevenNet and the sites of the cluster engine cost what ``surfshift.workflows.costs`` says, which is fitted to
-measurements; CP2K and pw.x are scaled from one timing of the machine of benchmarks/README.md, and GIPAW jobs from that
-by a guess. A step's entry in the workers' file replaces any of them.
+measurements; CP2K is scaled from one timing of the machine of benchmarks/README.md, and pw.x, VASP, CASTEP and GIPAW
+jobs from that by guesses. A step's entry in the workers' file replaces any of them.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def relax_request(structure: AtomicStructure, model: str) -> tuple[float, Reques
 def dft_request(candidate: Candidate, step: DftSettings, limits: Limits) -> tuple[float, Request]:
     """Core hours of a step by DFT, and what it asks for: as many cores as bring it near ``WANTED_HOURS``."""
     from ..engines.dft.cp2k import mesh
-    from ..engines.dft.protocols import cp2k_protocol, pw_protocol
+    from ..engines.dft.protocols import cp2k_protocol, dft_protocol
     from ..engines.inputs.common import kpoint_grid
 
     structure = candidate.structure
@@ -65,7 +65,7 @@ def dft_request(candidate: Candidate, step: DftSettings, limits: Limits) -> tupl
         n_points = math.prod(mesh(structure, numbers))
         per_cycle = gaussian_cycle_seconds(structure, numbers.cutoff_ry, n_points)
     else:
-        plane_waves = pw_protocol(step.protocol, **step.numbers)
+        plane_waves = dft_protocol(step.engine, step.protocol, **step.numbers)
         n_points = math.prod(kpoint_grid(structure, plane_waves.kpoint_spacing_per_ang))
         per_cycle = plane_wave_cycle_seconds(structure, plane_waves.wavefunction_cutoff_ry, n_points)
     n_steps = min(DFT_STEPS, step.max_steps) if step.task == "relax" else 1

@@ -26,10 +26,10 @@ from surfshift.workflows.engines.periodic import (
     compute_periodic,
     inputs_of,
     ladder,
-    write_potcar,
 )
 from surfshift.workflows.engines.protocols import UnknownProtocolError
 from surfshift.workflows.flows import PeriodicNmrMaker
+from surfshift.workflows.potentials import write_potcar
 
 if TYPE_CHECKING:
     from pathlib import Path

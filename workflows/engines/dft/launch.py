@@ -1,4 +1,4 @@
-"""Starting CP2K and pw.x: the launch line comes from the worker, never from a shell."""
+"""Starting the programs: the launch line comes from the worker, never from a shell."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import shlex
 import shutil
 import subprocess
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from .errors import (
     DftError,
@@ -21,13 +21,30 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from .protocols import DftEngine
-
-LAUNCH_VARIABLES: dict[DftEngine, str] = {"cp2k": "SURFSHIFT_CP2K", "pw": "SURFSHIFT_PW"}
+Program = Literal["cp2k", "pw", "vasp", "castep", "gipaw"]
+LAUNCH_VARIABLES: dict[Program, str] = {
+    "cp2k": "SURFSHIFT_CP2K",
+    "pw": "SURFSHIFT_PW",
+    "vasp": "SURFSHIFT_VASP",
+    "castep": "SURFSHIFT_CASTEP",
+    "gipaw": "SURFSHIFT_GIPAW",
+}
 """Hold the launch line of a worker, for example ``srun cp2k.psmp``; the worker templates set them."""
 
-PROGRAMS: dict[DftEngine, tuple[str, ...]] = {"cp2k": ("cp2k.psmp", "cp2k.popt", "cp2k"), "pw": ("pw.x",)}
-PACKAGES: dict[DftEngine, str] = {"cp2k": "Debian package cp2k", "pw": "Debian package quantum-espresso"}
+PROGRAMS: dict[Program, tuple[str, ...]] = {
+    "cp2k": ("cp2k.psmp", "cp2k.popt", "cp2k"),
+    "pw": ("pw.x",),
+    "vasp": ("vasp_std",),
+    "castep": ("castep.mpi", "castep", "castep.serial"),
+    "gipaw": ("gipaw.x",),
+}
+PACKAGES: dict[Program, str] = {
+    "cp2k": "Debian package cp2k",
+    "pw": "Debian package quantum-espresso",
+    "vasp": "licensed by its developers",
+    "castep": "licensed by its developers",
+    "gipaw": "QE-GIPAW, of the version of pw.x",
+}
 SIGNS: tuple[tuple[type[DftError], tuple[str, ...]], ...] = (
     (OutputDiskFullError, ("No space left on device", "Disk quota exceeded")),
     (
@@ -38,7 +55,7 @@ SIGNS: tuple[tuple[type[DftError], tuple[str, ...]], ...] = (
 )
 
 
-def launch_line(engine: DftEngine) -> list[str]:
+def launch_line(engine: Program) -> list[str]:
     """Words of the command that starts a program.
 
     Raises
@@ -64,8 +81,10 @@ def launch_line(engine: DftEngine) -> list[str]:
     return [found]
 
 
-def run_program(engine: DftEngine, arguments: list[str], folder: Path, output: Path) -> str:
-    """Run CP2K or pw.x in a folder with its output in a file; returns the output's text.
+def run_program(
+    engine: Program, arguments: Sequence[str], folder: Path, output: Path, *, logs: Sequence[str] = ()
+) -> str:
+    """Run a program in a folder with its output in a file; returns the output's text.
 
     Parameters
     ----------
@@ -75,6 +94,8 @@ def run_program(engine: DftEngine, arguments: list[str], folder: Path, output: P
         Words after the launch line.
     folder, output
         Working folder, and the file that takes standard output and standard error.
+    logs
+        Patterns of files that are read too when it ends with an error; those of earlier runs are removed.
 
     Raises
     ------
@@ -83,7 +104,7 @@ def run_program(engine: DftEngine, arguments: list[str], folder: Path, output: P
     ProgramFailedError, OutOfMemoryError, LicenceMissingError, OutputDiskFullError
         If it ended with an error; the last lines of the output are in the message.
     """
-    return run_command([*launch_line(engine), *arguments], folder, output, name=PROGRAMS[engine][0])
+    return run_command([*launch_line(engine), *arguments], folder, output, name=PROGRAMS[engine][0], logs=logs)
 
 
 def run_command(command: list[str], folder: Path, output: Path, *, name: str, logs: Sequence[str] = ()) -> str:

@@ -95,15 +95,17 @@ def periodic_protocol_names() -> tuple[str, ...]:
     return tuple(protocol_data("vasp")["protocols"])
 
 
-def load_periodic(engine: str, model: type[P], name: str, overrides: dict[str, object]) -> P:
-    """One protocol of an engine's data file.
+def load_periodic(
+    engine: str, model: type[P], name: str, overrides: dict[str, object], *, file: str | None = None
+) -> P:
+    """One protocol of an engine's data file, which is ``file`` where it is not called as the engine.
 
     Raises
     ------
     UnknownProtocolError
         If the name or an override is unknown or a value does not fit.
     """
-    data = protocol_data(engine)
+    data = protocol_data(file or engine)
     if name not in data["protocols"]:
         raise UnknownProtocolError(f"unknown {engine} protocol {name!r}; {nearest(name, data['protocols'])}")
     unknown = sorted(set(overrides) - set(data["defaults"]))
