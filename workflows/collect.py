@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from ..structures.errors import SurfshiftError
 from .candidates import Inputs, always_present_ids
 from .jobs import wanted_sites
 from .queue.records import JobStatus, Snapshot
-from .reference_choice import with_references
+from .reference_choice import engine_notes, with_references
 from .study import element_of
 
 if TYPE_CHECKING:
@@ -118,6 +119,8 @@ def collect(
     if study.nmr.periodic is not None:
         inputs, mixed = with_references(study, inputs, [t for own in by_candidate.values() for t in own])
         failures += mixed
+        told = [n for c in complete for n in engine_notes(study.nmr.periodic, c, by_candidate[c.id])]
+        inputs = replace(inputs, notes=(*inputs.notes, *told))
     sites = _predicted(relaxations, by_candidate, inputs)
     assignment = _matched(study, inputs, complete, sites, failures, decision=decision)
     result = StudyResult(

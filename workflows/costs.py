@@ -143,9 +143,9 @@ def n_functions(cluster: Cluster, protocol: ClusterProtocol) -> int:
 
 def candidate_cost(candidate: Candidate, study: StudyFile) -> CandidateCost:
     """Expected processor seconds of relaxing a candidate and computing the tensors of its distinct sites."""
-    settings = study.nmr.periodic
+    settings = study.nmr.periodic if study.nmr.elements & set(candidate.structure.elements) else None
     return CandidateCost(
-        nmr=nmr_costs(candidate, study.nmr) if settings is None else _counted(candidate, study.nmr),
+        nmr=nmr_costs(candidate, study.nmr) if study.nmr.periodic is None else _counted(candidate, study.nmr),
         relax_cpu_seconds=relax_seconds(candidate.structure, study.relax.model),
         whole_cpu_seconds=0.0 if settings is None else periodic_seconds(candidate.structure, settings),
     )

@@ -72,11 +72,11 @@ class SiteMaker(Maker):
         made.name = f"{self.name} {isotope} {candidate.name} {orbit.element}{orbit.atom_indices[0]}"
         return made
 
-    def after(self, relaxed: Job, candidate: Candidate) -> Job:
+    def after(self, relaxed: Job, candidate: Candidate) -> list[Job]:
         """One job that finds the distinct sites of the relaxed candidate and adds a job for each."""
         planned: Job = plan_sites(relaxed.output, self.settings, self.max_memory_mb)
         planned.name = f"plan sites {candidate.name}"
-        return planned
+        return [planned]
 
 
 @dataclass
@@ -92,10 +92,12 @@ class PeriodicNmrMaker(Maker):
     checks_potentials: bool = False
     elements: tuple[str, ...] = ()
 
-    def after(self, relaxed: Job, candidate: Candidate) -> Job:
-        """The job of the relaxed candidate, with the elements of this maker that it holds."""
+    def after(self, relaxed: Job, candidate: Candidate) -> list[Job]:
+        """The job of the relaxed candidate; none if it holds no element whose sites are wanted."""
         own = [element for element in self.elements if element in candidate.structure.elements]
-        return self.make(relaxed.output, candidate, own or None)
+        if self.elements and not own:
+            return []
+        return [self.make(relaxed.output, candidate, own or None)]
 
     def make(
         self,
@@ -159,7 +161,7 @@ class CandidateMaker(Maker):
             relaxing.append(DftMaker(step=step, settings=settings).make(relaxing[-1].output, candidate))
         relaxed = relaxing[-1]
         tensors = self.site_maker.after(relaxed, candidate)
-        return Flow([*relaxing, tensors], output=relaxed.output, name=f"{self.name} {candidate.name}")
+        return Flow([*relaxing, *tensors], output=relaxed.output, name=f"{self.name} {candidate.name}")
 
 
 @dataclass

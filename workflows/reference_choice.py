@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ..analysis.vocabulary import Method, Reference, SiteTensors
+    from ..structures.vocabulary import Candidate
     from .candidates import Inputs
+    from .engines.periodic import LadderKind, PeriodicSettings
     from .study import StudyFile
 
 
@@ -62,6 +64,38 @@ def reference_for(
         return load_reference(isotope, method)
     except ReferenceMissingError:
         return wide_reference(isotope, method)
+
+
+def engine_notes(settings: PeriodicSettings, candidate: Candidate, tensors: Sequence[SiteTensors]) -> tuple[str, ...]:
+    """What a reader must know of the tensors of one candidate.
+
+    Parameters
+    ----------
+    settings
+        What was asked for.
+    candidate, tensors
+        A relaxed candidate and its sites.
+    """
+    from .engines.inputs.qe import has_wrong_efg
+    from .engines.periodic import ladder
+
+    kinds: tuple[tuple[LadderKind, str], ...] = (("response", "linear response"), ("scf", "ground state"))
+    notes = []
+    if settings.engine == "qe" and has_wrong_efg(candidate.structure):
+        notes.append(
+            "its cell is not orthogonal and has an axis above 20 angstrom, where gipaw.x gives wrong field gradients "
+            "(qe-gipaw issue 26): do not trust its CQ"
+        )
+    functional = settings.numbers_of().functional
+    foreign = sorted({site.method.functional for site in tensors} - {functional})
+    if foreign:
+        notes.append(f"computed with {', '.join(foreign)}, as its files say, and not with {functional}")
+    for kind, what in kinds:
+        step = max((site.checks.get(f"{kind}_ladder_step", 0.0) for site in tensors), default=0.0)
+        if step:
+            name = ladder(settings.engine, kind)[int(step)]["name"]
+            notes.append(f"its {what} converged only with other settings ({name})")
+    return tuple(f"{candidate.name}: {note}" for note in notes)
 
 
 def with_references(study: StudyFile, inputs: Inputs, tensors: Sequence[SiteTensors]) -> tuple[Inputs, tuple[str, ...]]:

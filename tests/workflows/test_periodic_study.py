@@ -19,12 +19,14 @@ from surfshift.analysis.vocabulary import Method, ReferenceCompound, StudyResult
 from surfshift.structures.vocabulary import Grade
 from surfshift.workflows.candidates import Inputs, build_candidates, load_inputs
 from surfshift.workflows.cli import EXIT_BAD_INPUT, EXIT_ENVIRONMENT, main
+from surfshift.workflows.costs import candidate_cost
+from surfshift.workflows.engines.periodic import PeriodicSettings
 from surfshift.workflows.flows import CandidateMaker, RelaxMaker, nmr_maker
 from surfshift.workflows.hpc.estimate import estimate_study
 from surfshift.workflows.hpc.place import place_candidate
 from surfshift.workflows.hpc.templates import write_workers
 from surfshift.workflows.hpc.workers import load_workers
-from surfshift.workflows.reference_choice import with_references
+from surfshift.workflows.reference_choice import engine_notes, with_references
 from surfshift.workflows.study import load_study
 
 if TYPE_CHECKING:
@@ -124,6 +126,10 @@ def test_what_this_machine_lacks_is_named_before_anything_is_submitted(
         assert told in message
         assert "Traceback" not in message
         assert not (home / "salt-run").exists()
+    relaxing = home / "relaxing.yaml"
+    relaxing.write_text(STUDY.replace("relax: {", "relax: {dft: {engine: vasp}, "), encoding="utf-8")
+    assert call(monkeypatch, "run", str(relaxing)) == EXIT_ENVIRONMENT
+    assert "relax.dft: vasp cannot run on this machine, nothing was submitted: vasp cannot" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -188,6 +194,36 @@ def test_references_are_chosen_by_what_the_tensors_are(home: Path, shared_data: 
     found, (problem,) = with_references(study, inputs, [site, other])
     assert "mixes 2 methods" in problem
     assert found.references == {}
+
+
+def test_a_reader_is_told_of_wrong_gradients_functionals_and_lower_rungs(home: Path, shared_data: Path) -> None:
+    study = load_study(home / "study.yaml")
+    (candidate,) = build_candidates(study)
+    run = read_tensors(shared_data / "parsers" / "castep" / "nacl.magres")
+    (site,) = site_tensors(run, candidate.structure, elements={"Na"}, protocol="balanced")
+    castep_settings = PeriodicSettings(engine="castep", protocol="balanced")
+    assert engine_notes(castep_settings, candidate, [site]) == ()
+    loosened = site.model_copy(update={"checks": {**site.checks, "response_ladder_step": 2.0}})
+    (note,) = engine_notes(castep_settings, candidate, [loosened])
+    assert "linear response converged only with other settings (and ten times the tolerance)" in note
+    other = castep_settings.model_copy(update={"numbers": {"functional": "pbesol"}})
+    (note,) = engine_notes(other, candidate, [site])
+    assert "computed with pbe, as its files say, and not with pbesol" in note
+    oblique = candidate.structure.model_copy(
+        update={"lattice_ang": ((5.64, 0.0, 0.0), (0.0, 5.64, 0.0), (2.0, 0.0, 25.0))}
+    )
+    slanted = candidate.model_copy(update={"structure": oblique})
+    assert "do not trust its CQ" in engine_notes(PeriodicSettings(engine="qe"), slanted, [site])[0]
+
+
+def test_a_candidate_without_the_wanted_nuclei_gets_no_nmr_job(home: Path) -> None:
+    (home / "other.yaml").write_text(STUDY.replace("isotopes: [23Na]", "isotopes: [31P]").split("measured")[0])
+    study = load_study(home / "other.yaml")
+    (candidate,) = build_candidates(load_study(home / "study.yaml"))
+    maker = CandidateMaker(relax_maker=RelaxMaker(settings=study.relax), site_maker=nmr_maker(study.nmr, 1000))
+    assert [job.name for job in maker.make(candidate).jobs] == [f"relax {candidate.name}"]
+    assert [cost.step for cost in estimate_study(study, [candidate])] == ["relax"]
+    assert candidate_cost(candidate, study).nmr_cpu_seconds == 0.0
 
 
 def test_jobs_on_a_cluster_and_their_estimates(

@@ -153,6 +153,8 @@ def _steps(
         hours, request = dft_request(candidate, dft, limits)
         steps.append(("dft", 1, hours, request))
     if nmr.periodic is not None:
+        if not nmr.elements & set(candidate.structure.elements):
+            return steps
         hours, request = gipaw_request(candidate, nmr.periodic, limits)
         steps.append(("gipaw", 1, hours, request))
         return steps
