@@ -89,7 +89,8 @@ def relax_candidate(
         Any ase calculator instead of SevenNet.
     checkpoint
         File that holds the geometry of the last step; a relaxation of the same candidate that was cut off goes on
-        there.
+        there. Beside it a file with the suffix ``.log`` takes a line per step: time, energy (eV), largest force
+        (eV/angstrom).
 
     Raises
     ------
@@ -177,13 +178,14 @@ def _optimise(
         (LBFGS, settings.fmax_ev_per_ang),
     )
     for optimiser, fmax in stages:
-        run = optimiser(target, logfile=None)
-        for reached in run.irun(fmax=fmax, steps=settings.max_steps - n_steps):
-            is_converged = bool(reached)
-            _checked_energy_and_force(atoms, candidate)
-            if checkpoint is not None:
-                _keep(atoms, candidate, checkpoint)
-        n_steps += run.nsteps
+        log = None if checkpoint is None else checkpoint.with_suffix(".log")
+        with optimiser(target, logfile=log) as run:
+            for reached in run.irun(fmax=fmax, steps=settings.max_steps - n_steps):
+                is_converged = bool(reached)
+                _checked_energy_and_force(atoms, candidate)
+                if checkpoint is not None:
+                    _keep(atoms, candidate, checkpoint)
+            n_steps += run.nsteps
         if n_steps >= settings.max_steps:
             is_converged = is_converged and fmax <= settings.fmax_ev_per_ang
             break
