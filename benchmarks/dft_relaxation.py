@@ -57,6 +57,7 @@ def main() -> None:
     parser.add_argument("what", choices=("bulk", "slab"))
     parser.add_argument("--engine", choices=("cp2k", "pw"), default="cp2k")
     parser.add_argument("--fmax", type=float, default=0.1, help="eV/angstrom, of the DFT step")
+    parser.add_argument("--mesh-spacing", type=float, default=0.13, help="of k-points, 1/angstrom; 0.13: Gamma alone")
     arguments = parser.parse_args()
     folder = arguments.folder / arguments.what
     folder.mkdir(parents=True, exist_ok=True)
@@ -66,7 +67,13 @@ def main() -> None:
     started = time.time()
     first = relax_candidate(candidate, settings, checkpoint=folder / "sevennet.json")
     print(f"SevenNet: {first.n_steps} steps, {time.time() - started:.0f} s", flush=True)
-    step = DftSettings(engine=arguments.engine, protocol="fast", fmax_ev_per_ang=arguments.fmax, max_steps=60)
+    step = DftSettings(
+        engine=arguments.engine,
+        protocol="fast",
+        fmax_ev_per_ang=arguments.fmax,
+        max_steps=60,
+        numbers={"kpoint_spacing_per_ang": arguments.mesh_spacing},
+    )
     started = time.time()
     last = relax_by_dft(first, settings, step, folder)
     print(f"{last.model}: {last.n_steps} steps, {time.time() - started:.0f} s in this run", flush=True)

@@ -82,7 +82,7 @@ class NmrSettings(Frozen):
     """
 
     engine: Literal["cluster"] = "cluster"
-    protocol: Literal["fast", "balanced", "stringent"] = "fast"
+    protocol: Literal["fast", "balanced", "stringent", "hybrid"] = "fast"
     isotopes: tuple[Isotope, ...] = Field(min_length=1)
     sites: Literal["all", "surface"] = "all"
     references: StudyPath = None
