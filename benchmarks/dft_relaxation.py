@@ -22,7 +22,7 @@ from surfshift.workflows.relaxation import relax_candidate
 from surfshift.workflows.study import DftSettings, RelaxSettings, load_study
 
 STUDY = Path(__file__).resolve().parents[1] / "examples" / "alpo4" / "study.yaml"
-SLAB = "(100) t0 + 4 H2O"
+SLAB = "(100)-t0+4H2O"
 
 
 def bulk() -> Candidate:
