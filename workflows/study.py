@@ -17,6 +17,7 @@ from ..analysis.spectra_io import Correction
 from ..analysis.vocabulary import Experiment  # noqa: TC001  (pydantic evaluates the annotation)
 from ..structures.vocabulary import Frozen, content_hash
 from .engines.protocols import load_protocol
+from .interatomic import EmbeddedModel  # noqa: TC001  (pydantic evaluates the annotation)
 from .study_candidates import CandidateSettings, ExportSettings, StudyPath, hashed_candidates
 from .study_yaml import Place, StudyError, explain, parse_yaml
 
@@ -54,14 +55,14 @@ class DftSettings(Frozen):
 
 
 class RelaxSettings(Frozen):
-    """How candidates are relaxed: by SevenNet, then by DFT if ``dft`` holds a step or a list of steps.
+    """How candidates are relaxed: by SevenNet or CHGNet, then by DFT if ``dft`` holds a step or a list of steps.
 
     In mode ``symmetric`` a slab relaxes on both faces and keeps its symmetry, so that equivalent sites
     stay equivalent; in mode ``fixed-bottom`` the lower half of its thickness does not move.
     The bulk cell stays at the literature cell unless ``relax_bulk_cell`` is set.
     """
 
-    model: Literal["7net-l3i5", "7net-0"] = "7net-l3i5"
+    model: EmbeddedModel = "7net-l3i5"
     fmax_ev_per_ang: float = Field(default=0.03, gt=0, le=1)
     max_steps: int = Field(default=300, ge=1)
     mode: Literal["symmetric", "fixed-bottom"] = "symmetric"
@@ -87,7 +88,7 @@ class NmrSettings(Frozen):
     """
 
     engine: Literal["cluster", "castep", "vasp", "qe"] = "cluster"
-    protocol: Literal["fast", "balanced", "stringent"] = "fast"
+    protocol: Literal["fast", "balanced", "stringent", "hybrid"] = "fast"
     numbers: dict[str, float | str] = Field(default_factory=dict)
     isotopes: tuple[Isotope, ...] = Field(min_length=1)
     sites: Literal["all", "surface"] = "all"
@@ -115,7 +116,7 @@ class NmrSettings(Frozen):
     @property
     def periodic(self) -> PeriodicSettings | None:
         """The periodic engine with its protocol; None for the cluster engine."""
-        if self.engine == "cluster":
+        if self.engine == "cluster" or self.protocol == "hybrid":  # no periodic engine has that protocol
             return None
         from .engines.periodic import PeriodicSettings
 
