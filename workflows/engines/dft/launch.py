@@ -21,13 +21,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-Program = Literal["cp2k", "pw", "vasp", "castep", "gipaw"]
+Program = Literal["cp2k", "pw", "vasp", "castep", "gipaw", "nwchem"]
 LAUNCH_VARIABLES: dict[Program, str] = {
     "cp2k": "SURFSHIFT_CP2K",
     "pw": "SURFSHIFT_PW",
     "vasp": "SURFSHIFT_VASP",
     "castep": "SURFSHIFT_CASTEP",
     "gipaw": "SURFSHIFT_GIPAW",
+    "nwchem": "SURFSHIFT_NWCHEM",
 }
 """Hold the launch line of a worker, for example ``srun cp2k.psmp``; the worker templates set them."""
 
@@ -37,6 +38,7 @@ PROGRAMS: dict[Program, tuple[str, ...]] = {
     "vasp": ("vasp_std",),
     "castep": ("castep.mpi", "castep", "castep.serial"),
     "gipaw": ("gipaw.x",),
+    "nwchem": ("nwchem",),
 }
 PACKAGES: dict[Program, str] = {
     "cp2k": "Debian package cp2k",
@@ -44,6 +46,7 @@ PACKAGES: dict[Program, str] = {
     "vasp": "licensed by its developers",
     "castep": "licensed by its developers",
     "gipaw": "QE-GIPAW, of the version of pw.x",
+    "nwchem": "Debian package nwchem",
 }
 SIGNS: tuple[tuple[type[DftError], tuple[str, ...]], ...] = (
     (OutputDiskFullError, ("No space left on device", "Disk quota exceeded")),
