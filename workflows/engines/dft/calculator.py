@@ -14,6 +14,7 @@ import numpy as np
 
 from .errors import DftError, ProgramFailedError, ScfNotConvergedError, TruncatedOutputError
 from .launch import run_program
+from .program import Geometry
 from .programs import program_of
 from .protocols import DftEngine, dft_protocol, scf_ladder
 
@@ -139,9 +140,7 @@ class ProgramCalculator:
         result = self.folder / program.result if program.result else None
         if result is not None:
             result.unlink(missing_ok=True)  # what an earlier run left is never taken for this one's
-        arguments = program.write(
-            candidate, self.numbers, self.folder, rung=rung, is_restart=is_restart, with_stress=with_stress
-        )
+        arguments = program.write(Geometry(candidate, self.numbers, self.folder, rung, is_restart, with_stress))
         output = self.folder / f"{self.engine}.out"
         try:
             printed = run_program(self.engine, arguments, self.folder, output, logs=program.logs)

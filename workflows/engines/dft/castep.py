@@ -8,7 +8,7 @@ CASTEP writes to the .check file at the end of every run that finishes.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,12 +16,11 @@ from ....analysis.tensor_files.castep import parse_castep_output
 from ....analysis.tensor_files.text import element, number, numbers
 from ..inputs.castep import XC, cell_text, dipole_words, param_text
 from .errors import TruncatedOutputError, WrongAtomOrderError
-from .program import DftProgram
+from .program import DftProgram, Geometry
 from .results import GPA_EV_PER_ANG3, SinglePoint, check_cell, named_as_dft, placed, voigt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -176,16 +175,8 @@ class CastepProgram(DftProgram):
     logs = ("*.err",)
     guesses = (f"{SEED}.check",)
 
-    def write(
-        self,
-        candidate: Candidate,
-        numbers: Any,
-        folder: Path,
-        *,
-        rung: Mapping[str, object],
-        is_restart: bool,
-        with_stress: bool,
-    ) -> list[str]:
+    def write(self, geometry: Geometry) -> list[str]:
+        candidate, numbers, folder, rung, is_restart, with_stress = geometry
         files = castep_relax_inputs(candidate, numbers, rung=rung, is_restart=is_restart, with_stress=with_stress)
         for name, text in files.items():
             (folder / name).write_text(text, encoding="utf-8")

@@ -16,7 +16,7 @@ from .errors import (
     UnsupportedElementError,
     WrongAtomOrderError,
 )
-from .program import DftProgram
+from .program import DftProgram, Geometry
 from .results import GPA_EV_PER_ANG3, SinglePoint, finite_number, voigt
 
 if TYPE_CHECKING:
@@ -236,18 +236,15 @@ class Cp2kProgram(DftProgram):
 
     name = "cp2k"
 
-    def write(
-        self,
-        candidate: Candidate,
-        numbers: Any,
-        folder: Path,
-        *,
-        rung: Mapping[str, object],
-        is_restart: bool,
-        with_stress: bool,
-    ) -> list[str]:
-        text = cp2k_input(candidate, numbers, rung=rung, is_restart=is_restart, with_stress=with_stress)
-        (folder / "cp2k.inp").write_text(text, encoding="utf-8")
+    def write(self, geometry: Geometry) -> list[str]:
+        text = cp2k_input(
+            geometry.candidate,
+            geometry.numbers,
+            rung=geometry.rung,
+            is_restart=geometry.is_restart,
+            with_stress=geometry.with_stress,
+        )
+        (geometry.folder / "cp2k.inp").write_text(text, encoding="utf-8")
         return ["-i", "cp2k.inp"]
 
     def has_guess(self, candidate: Candidate, numbers: Any, folder: Path) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -12,6 +12,31 @@ if TYPE_CHECKING:
     from ....structures.vocabulary import AtomicStructure, Candidate
     from .protocols import DftEngine
     from .results import SinglePoint
+
+
+class Geometry(NamedTuple):
+    """One geometry to compute, and how.
+
+    Attributes
+    ----------
+    candidate, numbers
+        The candidate where its atoms are now, and the numbers of the engine's protocol.
+    folder
+        Where the program works.
+    rung
+        Entry of the ladder for a field that does not converge.
+    is_restart
+        Whether the run starts from what the last one left.
+    with_stress
+        Whether the stress is wanted too.
+    """
+
+    candidate: Candidate
+    numbers: Any
+    folder: Path
+    rung: Mapping[str, object]
+    is_restart: bool
+    with_stress: bool
 
 
 class DftProgram(ABC):
@@ -44,16 +69,7 @@ class DftProgram(ABC):
         """
 
     @abstractmethod
-    def write(
-        self,
-        candidate: Candidate,
-        numbers: Any,
-        folder: Path,
-        *,
-        rung: Mapping[str, object],
-        is_restart: bool,
-        with_stress: bool,
-    ) -> list[str]:
+    def write(self, geometry: Geometry) -> list[str]:
         """Write the inputs; returns the words after the launch line."""
 
     def has_guess(self, candidate: Candidate, numbers: Any, folder: Path) -> bool:

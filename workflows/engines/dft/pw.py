@@ -20,7 +20,7 @@ from .errors import (
     WrongAtomOrderError,
 )
 from .gth import write_gth
-from .program import DftProgram
+from .program import DftProgram, Geometry
 from .results import SinglePoint, finite_number, voigt
 
 if TYPE_CHECKING:
@@ -144,18 +144,17 @@ class PwProgram(DftProgram):
     def prepare(self, structure: AtomicStructure, folder: Path) -> None:
         self._potentials = place_potentials(dict.fromkeys(structure.elements), folder)
 
-    def write(
-        self,
-        candidate: Candidate,
-        numbers: Any,
-        folder: Path,
-        *,
-        rung: Mapping[str, object],
-        is_restart: bool,
-        with_stress: bool,
-    ) -> list[str]:
-        text = pw_input(candidate, numbers, self._potentials, rung=rung, is_restart=is_restart, with_stress=with_stress)
-        (folder / "pw.inp").write_text(text, encoding="utf-8")
+    def write(self, geometry: Geometry) -> list[str]:
+        at = geometry
+        text = pw_input(
+            at.candidate,
+            at.numbers,
+            self._potentials,
+            rung=at.rung,
+            is_restart=at.is_restart,
+            with_stress=at.with_stress,
+        )
+        (at.folder / "pw.inp").write_text(text, encoding="utf-8")
         return ["-input", "pw.inp"]
 
     def has_guess(self, candidate: Candidate, numbers: Any, folder: Path) -> bool:

@@ -7,7 +7,7 @@ on from the last one's orbitals (ISTART = 1) and from its density, moved with th
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from ...potentials import write_potcar
 from ..inputs.common import species_of, title_of
 from ..inputs.vasp import GGA, dipole_tags, potcar_symbols, vasp_files
 from .errors import TruncatedOutputError
-from .program import DftProgram
+from .program import DftProgram, Geometry
 from .results import KILOBAR_EV_PER_ANG3, SinglePoint, check_cell, named_as_dft, placed
 
 if TYPE_CHECKING:
@@ -131,19 +131,12 @@ class VaspProgram(DftProgram):
     def prepare(self, structure: AtomicStructure, folder: Path) -> None:
         write_potcar(folder, potcar_symbols(species_of(structure)))
 
-    def write(
-        self,
-        candidate: Candidate,
-        numbers: Any,
-        folder: Path,
-        *,
-        rung: Mapping[str, object],
-        is_restart: bool,
-        with_stress: bool,
-    ) -> list[str]:
-        del with_stress  # VASP computes it anyway
-        for name, text in vasp_relax_inputs(candidate, numbers, rung=rung, is_restart=is_restart).items():
-            (folder / name).write_text(text, encoding="utf-8")
+    def write(self, geometry: Geometry) -> list[str]:
+        files = vasp_relax_inputs(
+            geometry.candidate, geometry.numbers, rung=geometry.rung, is_restart=geometry.is_restart
+        )  # with the stress, which VASP computes anyway
+        for name, text in files.items():
+            (geometry.folder / name).write_text(text, encoding="utf-8")
         return []
 
     def parse(self, text: str, structure: AtomicStructure, *, with_stress: bool) -> SinglePoint:

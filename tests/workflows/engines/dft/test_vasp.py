@@ -29,8 +29,6 @@ from surfshift.workflows.engines.protocols import UnknownProtocolError
 from surfshift.workflows.study import DftSettings, RelaxSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from surfshift.structures.vocabulary import AtomicStructure
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -38,24 +36,9 @@ BULK = build_crystal(load_crystal("AlPO4_berlinite"))
 NORMAL = scf_ladder("vasp")[0]
 
 
-def bulk(structure: AtomicStructure = BULK) -> Candidate:
+def bulk(structure: AtomicStructure) -> Candidate:
     return Candidate(
         name="AlPO4 bulk", kind="bulk", structure=structure, parent="x", regions=(Region.BULK,) * len(structure)
-    )
-
-
-def slab() -> Candidate:
-    """Berlinite with vacuum along its third vector and a dipole, as far as an input file is concerned a slab."""
-    lattice = BULK.lattice * [[1.0], [1.0], [2.0]]
-    structure = BULK.model_copy(
-        update={
-            "lattice_ang": tuple(tuple(float(x) for x in row) for row in lattice),
-            "frac_coords": tuple((x, y, 0.5 * (z % 1.0) + 0.1) for x, y, z in BULK.frac_coords),
-            "periodic": (True, True, False),
-        }
-    )
-    return bulk(structure).model_copy(
-        update={"name": "AlPO4(001) $(x)", "kind": "slab", "miller": (0, 0, 1), "dipole_e_ang": 1.3}
     )
 
 
@@ -93,17 +76,19 @@ def starts(folder: Path) -> list[str]:
     return re.findall(r"\d", (folder / "starts").read_text())
 
 
-@pytest.mark.parametrize("make", [bulk, slab])
-def test_golden_files(make: Callable[[], Candidate]) -> None:
-    protocol = dft_protocol("vasp", "balanced" if make is bulk else "fast")
-    files = vasp_relax_inputs(make(), protocol, rung=NORMAL, is_restart=make is slab)
+@pytest.mark.parametrize("kind", ["bulk", "slab"])
+def test_golden_files(kind: str, makes: dict[str, Candidate]) -> None:
+    protocol = dft_protocol("vasp", "balanced" if kind == "bulk" else "fast")
+    files = vasp_relax_inputs(makes[kind], protocol, rung=NORMAL, is_restart=kind == "slab")
     text = "".join(f"=== {name}\n{content}" for name, content in files.items())
-    assert text == (GOLDEN / f"vasp-{make.__name__}.txt").read_text()
+    assert text == (GOLDEN / f"vasp-{kind}.txt").read_text()
 
 
 @pytest.mark.parametrize("rung", scf_ladder("vasp"))
-def test_only_documented_tags_are_written_and_pymatgen_knows_them(rung: dict[str, object], tmp_path: Path) -> None:
-    files = vasp_relax_inputs(slab(), dft_protocol("vasp", "balanced"), rung=rung)
+def test_only_documented_tags_are_written_and_pymatgen_knows_them(
+    rung: dict[str, object], makes: dict[str, Candidate], tmp_path: Path
+) -> None:
+    files = vasp_relax_inputs(makes["slab"], dft_protocol("vasp", "balanced"), rung=rung)
     for name, text in files.items():
         (tmp_path / name).write_text(text)
     incar = Incar.from_file(tmp_path / "INCAR")
@@ -114,7 +99,7 @@ def test_only_documented_tags_are_written_and_pymatgen_knows_them(rung: dict[str
     assert all(str(incar[key]) == str(value) for key, value in rung.items() if key != "name")
     assert Kpoints.from_file(tmp_path / "KPOINTS").kpts[0][2] == 1
     assert len(Poscar.from_file(tmp_path / "POSCAR").structure) == len(BULK)
-    flat = slab().model_copy(update={"dipole_e_ang": 0.0})
+    flat = makes["slab"].model_copy(update={"dipole_e_ang": 0.0})
     assert "DIPOL" not in vasp_relax_inputs(flat, dft_protocol("vasp"), rung=rung)["INCAR"]
 
 
