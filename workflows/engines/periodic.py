@@ -7,7 +7,6 @@ its atoms are those of the candidate.
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from pydantic import Field
@@ -21,13 +20,7 @@ from ...analysis.tensor_files import (
     read_tensors,
     site_tensors,
 )
-from ...analysis.tensor_files.errors import (
-    BadNumberError,
-    TruncatedOutputError,
-    UnconvergedOutputError,
-    UnconvergedResponseError,
-    UnreadableFileError,
-)
+from ...analysis.tensor_files.errors import UnconvergedOutputError, UnconvergedResponseError
 from ...structures.vocabulary import Frozen
 from ..files import write_atomically
 from ..potentials import require_potentials, upf_folder, write_potcar
@@ -244,9 +237,13 @@ def _start(run: Run, folder: Path) -> None:
         stale.unlink(missing_ok=True)
     try:
         printed = run_program(run.program, run.arguments, folder, folder / run.output, logs=("*.err",))
-    except ProgramFailedError:
-        with contextlib.suppress(UnreadableFileError, TruncatedOutputError, BadNumberError):
-            run.judge(folder / run.result)  # a run that did not converge may end with an error code
+    except ProgramFailedError as failure:
+        try:
+            run.judge(folder / run.result)
+        except (UnconvergedOutputError, UnconvergedResponseError):
+            raise  # which may end with an error code
+        except TensorFileError as error:
+            raise failure from error
         raise
     if not (folder / run.result).is_file():
         raise named_failure(run.programs[0], f"{printed}\nit wrote no {run.result}", 0)
