@@ -31,6 +31,7 @@ app = typer.Typer(
     "weighed together.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # its help needs half a second more to start
 )
 
 app.add_typer(cli_hpc.app, name="hpc")

@@ -11,6 +11,7 @@ app = typer.Typer(
     help="Run on a cluster: write a workers' file from a template, check it, estimate what a study costs.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # its help needs half a second more to start
 )
 
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...analysis.vocabulary import Method, SiteTensors
+from ...structures.accepting import as_structure
 from .coulomb import CoulombFitting
 from .errors import (
     AsymmetricResponseError,
@@ -26,8 +27,8 @@ from .molecule import ClusterMolecule, build_molecule
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from ...structures.accepting import StructureLike
     from ...structures.symmetry import SiteOrbit
-    from ...structures.vocabulary import AtomicStructure
     from .protocols import ClusterProtocol
 
 SUPPORTED_TARGETS = frozenset({"H", "Li", "O", "F", "Na", "Al", "Si", "P", "S", "Cl", "Ti"})
@@ -63,7 +64,7 @@ def check_target(element: str) -> None:
 
 
 def compute_site(
-    structure: AtomicStructure, orbit: SiteOrbit, protocol: ClusterProtocol, *, max_memory_mb: int = 3500
+    structure: StructureLike, orbit: SiteOrbit, protocol: ClusterProtocol, *, max_memory_mb: int = 3500
 ) -> SiteTensors:
     """Tensors of one symmetry-distinct site, expanded to its equivalents.
 
@@ -84,6 +85,7 @@ def compute_site(
         Any of the named refusals: unsupported target or environment, caps that cannot be balanced,
         wrong electron count, no convergence, small gap, response without meaning.
     """
+    structure = as_structure(structure)
     check_target(orbit.element)
     started = time.process_time()
     cluster = cut_cluster(
