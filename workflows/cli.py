@@ -435,6 +435,12 @@ add_examples(app)
 
 def main() -> None:
     """Entry point of the ``surfshift`` command."""
+    if "--debug" not in sys.argv:
+        import warnings
+
+        # announcements between other packages, which a user can do nothing about
+        for category in (DeprecationWarning, FutureWarning):
+            warnings.filterwarnings("ignore", category=category, module=r"(jobflow|jobflow_remote|maggma|monty)(\.|$)")
     try:
         app(prog_name="surfshift")
     except Exception as error:

@@ -43,14 +43,30 @@ def test_a_worker_over_ssh_that_works(tmp_path: Path, login: Login, setup_file: 
     (tmp_path / "upf").mkdir()
     (tmp_path / "upf" / "Al.pbe.UPF").touch()
     file = workers(
-        tmp_path, login, setup=setup_file, launch="", cp2k="no-such-cp2k", pw="bash", upf_folder=tmp_path / "upf"
+        tmp_path,
+        login,
+        setup=setup_file,
+        launch="",
+        cp2k="no-such-cp2k",
+        pw="bash",
+        upf_folder=tmp_path / "upf",
+        cores_per_node=8,
+        memory_gb_per_node=15,
     )
     found = {finding.what: finding for finding in check_worker(file, "cluster", elements=("Al", "P"))}
     assert [name for name, finding in found.items() if finding.advice] == ["CP2K", "UPF P"]
     assert found["CP2K"].found == "no-such-cp2k is not on the PATH of the worker"
     assert found["UPF Al"].found == "Al.pbe.UPF"
     assert "done after" in found["job"].found
+    assert found["nodes"].found == "8 cores and 15 GB are there"
     assert not list((tmp_path / "work").iterdir())
+
+
+def test_nodes_that_are_smaller_than_the_file_says_are_told(tmp_path: Path, login: Login, setup_file: Path) -> None:
+    file = workers(tmp_path, login, setup=setup_file)  # the template's 32 cores and 96 GB
+    (nodes,) = [finding for finding in check_worker(file, "cluster") if finding.what == "nodes"]
+    assert "the largest has 8 cores and 16 GB" in nodes.found
+    assert "--set cores_per_node=8 --set memory_gb_per_node=15" in nodes.advice
 
 
 @pytest.mark.parametrize(
