@@ -76,7 +76,11 @@ def _finish(outcome: Outcome, *, as_json: bool = False) -> None:
 
         _say(f"\n{answer(result.assignment.verdict.value, result.assignment.statement)}")
     else:
+        from .wording import predicted_lines
+
         _say("\nno verdict: nothing was measured, or nothing measured could be matched")
+        for line in predicted_lines(result.sites):
+            _say(line)
     _say(f"report: {outcome.report}")
     if result.failures:
         from .wording import counted

@@ -1,4 +1,4 @@
-"""``surfshift init`` asks where there is a terminal, takes options elsewhere, and never waits for an answer that cannot come."""
+"""``surfshift init`` asks where there is a terminal, takes options elsewhere, and never waits for nobody."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pages that are written to be shared, in a real browser: accessible, within the window, reached by the keyboard."""
+"""The pages that are written to be shared, in a real browser: accessible, within the window, used by the keyboard."""
 
 from __future__ import annotations
 
