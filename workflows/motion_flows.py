@@ -34,7 +34,7 @@ def forces_of(model: ForceModel) -> Calculator:
         from ase.calculators.emt import EMT
 
         return EMT()
-    from .relaxation import sevennet
+    from .interatomic import sevennet
 
     return sevennet(model)
 
