@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from .accepting import as_structure
 from .bonding import find_bonds
 from .vocabulary import Frozen
 
 if TYPE_CHECKING:
-    from .vocabulary import AtomicStructure
+    from .accepting import StructureLike
 
 TETRAHEDRAL = 4
 
@@ -47,8 +48,9 @@ class NetworkStatistics(Frozen):
         return sum(n for name, n in self.bridges.items() if name != "Al-O-P")
 
 
-def network_statistics(structure: AtomicStructure) -> NetworkStatistics:
+def network_statistics(structure: StructureLike) -> NetworkStatistics:
     """Count coordination numbers, bridges and Q^n of an oxide network; bonds as in ``find_bonds``."""
+    structure = as_structure(structure)
     bonds = find_bonds(structure)
     elements = structure.elements
     coordination: dict[str, Counter[int]] = {}

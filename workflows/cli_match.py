@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..analysis.vocabulary import Spectrum, StudyResult
 from ..structures.errors import SurfshiftError, nearest
 from .study import element_of
+from .wording import answer, counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -68,7 +69,8 @@ def run_match(
     for note in notes:
         say(f"note: {note}")
     sites = _predict(library, used)
-    say(f"{len(library.entries)} candidates with {len(sites)} sites of {', '.join(used)}")
+    found = f"{counted(len(library.entries), 'candidate')} with {counted(len(sites), 'site')} of {', '.join(used)}"
+    say(f"{found}; weighing them, some seconds to minutes ...")
     chosen = settings.model_copy(
         update={
             "always_present": _always(always or settings.always_present, library),
@@ -135,7 +137,7 @@ def _n_values(measurement: Measurement) -> int:
 
 
 def _measurement_line(m: Measurement) -> str:
-    what = f"{len(m.axis_ppm)} points" if isinstance(m, Spectrum) else f"{len(m.peaks)} peaks"
+    what = counted(len(m.axis_ppm), "point") if isinstance(m, Spectrum) else counted(len(m.peaks), "peak")
     rate = f"{m.mas_rate_hz:g} Hz" if m.mas_rate_hz else "static"
     sample = f", sample {m.sample}" if m.sample else ""
     notes = "".join(f"\n  note: {note}" for note in m.notes) if isinstance(m, Spectrum) else ""
@@ -241,7 +243,7 @@ def finish_match(result: StudyResult, page: Path, say: Callable[[str], None]) ->
 
     assignment = result.assignment
     if assignment is not None:
-        say(f"\n{assignment.verdict.value}: {assignment.statement}")
+        say(f"\n{answer(assignment.verdict.value, assignment.statement)}")
         say(f"\n{paragraph(result)}")
         for warning in assignment.warnings:
             say(f"warning: {warning}")

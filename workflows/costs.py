@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..structures.accepting import as_structure
 from ..structures.errors import SurfshiftError
 from .study import element_of
 
 if TYPE_CHECKING:
+    from ..structures.accepting import StructureLike
     from ..structures.vocabulary import AtomicStructure, Candidate
     from .engines.fragment import Cluster
     from .engines.periodic import PeriodicSettings
@@ -194,8 +196,9 @@ def nmr_seconds(candidate: Candidate, nmr: NmrSettings) -> float:
     return sum(cost.cpu_seconds for cost in nmr_costs(candidate, nmr))
 
 
-def relax_seconds(structure: AtomicStructure, model: str) -> float:
+def relax_seconds(structure: StructureLike, model: str) -> float:
     """Expected processor seconds of a relaxation by SevenNet."""
+    structure = as_structure(structure)
     return RELAX_SECONDS_PER_ATOM[model] * len(structure) * TYPICAL_STEPS
 
 

@@ -7,14 +7,16 @@ place and the line, and relative paths count from the folder of the file.
 from __future__ import annotations
 
 import hashlib
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 
 from ..analysis.matching.settings import MatchSettings
 from ..analysis.spectra_io import Correction
 from ..analysis.vocabulary import Experiment  # noqa: TC001  (pydantic evaluates the annotation)
+from ..structures.errors import nearest
 from ..structures.vocabulary import Frozen, content_hash
 from .engines.protocols import load_protocol
 from .interatomic import EmbeddedModel  # noqa: TC001  (pydantic evaluates the annotation)
@@ -24,9 +26,20 @@ from .study_yaml import Place, StudyError, explain, parse_yaml
 if TYPE_CHECKING:
     from .engines.periodic import PeriodicSettings
 
-ISOTOPE_PATTERN = r"^[1-9]\d{0,2}[A-Z][a-z]?$"
+ISOTOPE_PATTERN = r"[1-9]\d{0,2}[A-Z][a-z]?"
 
-Isotope = Annotated[str, Field(pattern=ISOTOPE_PATTERN)]
+
+def _is_isotope(text: str) -> str:
+    if not re.fullmatch(ISOTOPE_PATTERN, text):
+        from ..analysis.constants import isotopes
+
+        raise ValueError(
+            f"{text!r} is no nucleus: write the mass number before the symbol, {nearest(text, isotopes())}"
+        )
+    return text
+
+
+Isotope = Annotated[str, AfterValidator(_is_isotope)]
 
 
 def element_of(isotope: str) -> str:

@@ -92,6 +92,7 @@ def check_worker(
             findings += _programs(settings, host, folder, elements)
             say(f"running a job of {JOB_SECONDS} seconds")
             findings.append(_job(file, worker, settings, host, folder, wait_seconds=wait_seconds))
+            findings += _nodes(file, worker, host)
         finally:
             host.execute(f"rm -rf {shlex.quote(folder)}")
     finally:
@@ -238,6 +239,33 @@ def _potentials(settings: Any, host: Any, elements: Sequence[str]) -> list[Findi
                 )
             )
     return findings
+
+
+def _nodes(file: WorkersFile, worker: str, host: Any) -> list[Finding]:
+    """Whether a node of Slurm is as large as the limits say; what asks for more would wait for ever."""
+    if file.scheduler(worker) != "slurm":
+        return []
+    partition = str(file.placement.header.get("partition", ""))
+    option = f" -p {shlex.quote(partition)}" if partition else ""
+    stdout, _, code = host.execute(f"sinfo -h -e{option} -o '%c %m'", timeout=30)
+    sizes = [(int(cores), int(mb)) for cores, mb in re.findall(r"^(\d+)\+? +(\d+)\+?\s*$", stdout, re.MULTILINE)]
+    if code != 0 or not sizes:
+        return []
+    limits = file.placement.limits
+    if any(c >= limits.cores_per_node and mb >= 1000 * limits.memory_gb_per_node for c, mb in sizes):
+        return [
+            Finding(what="nodes", found=f"{limits.cores_per_node} cores and {limits.memory_gb_per_node:g} GB are there")
+        ]
+    cores, mb = max(sizes)
+    return [
+        Finding(
+            what="nodes",
+            found=f"the largest has {cores} cores and {mb / 1000:.0f} GB, the workers' file asks for up to "
+            f"{limits.cores_per_node} and {limits.memory_gb_per_node:g} GB",
+            advice="larger jobs would wait for ever: write the file again with 'hpc init' and --set "
+            f"cores_per_node={cores} --set memory_gb_per_node={max(1, int(0.95 * mb / 1000))}",
+        )
+    ]
 
 
 def _job(file: WorkersFile, worker: str, settings: Any, host: Any, folder: str, *, wait_seconds: float) -> Finding:

@@ -58,6 +58,8 @@ def test_a_worker_over_ssh_that_works(tmp_path: Path, login: Login, setup_file: 
         upf_folder=tmp_path / "upf",
         gipaw_upf_folder=tmp_path / "gipaw",
         potcar_folder=tmp_path / "potcars",
+        cores_per_node=8,
+        memory_gb_per_node=15,
     )
     found = {finding.what: finding for finding in check_worker(file, "cluster", elements=("Al", "P"))}
     lacking = ["CP2K", "CASTEP", "UPF P", "GIPAW UPF P", "POTCAR P"]
@@ -69,7 +71,15 @@ def test_a_worker_over_ssh_that_works(tmp_path: Path, login: Login, setup_file: 
     assert found["GIPAW UPF Al"].found == "Al.pbe-gipaw.UPF"
     assert found["POTCAR Al"].found == "POT_GGA_PAW_PBE_54/POTCAR.Al.gz"
     assert "done after" in found["job"].found
+    assert found["nodes"].found == "8 cores and 15 GB are there"
     assert not list((tmp_path / "work").iterdir())
+
+
+def test_nodes_that_are_smaller_than_the_file_says_are_told(tmp_path: Path, login: Login, setup_file: Path) -> None:
+    file = workers(tmp_path, login, setup=setup_file)  # the template's 32 cores and 96 GB
+    (nodes,) = [finding for finding in check_worker(file, "cluster") if finding.what == "nodes"]
+    assert "the largest has 8 cores and 16 GB" in nodes.found
+    assert "--set cores_per_node=8 --set memory_gb_per_node=15" in nodes.advice
 
 
 @pytest.mark.parametrize(
