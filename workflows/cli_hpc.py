@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -37,6 +37,7 @@ def templates(
     if as_json:
         import json
 
+        found: list[dict[str, Any]]
         if name is None:
             listed = {each: load_template(each) for each in template_names()}
             found = [{"name": k, "scheduler": t.scheduler, "description": t.description} for k, t in listed.items()]
