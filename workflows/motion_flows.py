@@ -1,4 +1,4 @@
-"""Phonons and averages over motion as jobs: makers around pure functions, for the queue of a run folder.
+"""Phonons, averages over motion and glasses as jobs: makers around pure functions, for the queue of a run folder.
 
 Every job keeps its state in its own folder, where a job that was killed is started again: displacements that are done
 and chunks of dynamics are not computed twice. The snapshots of an average are jobs of their own, side by side.
@@ -14,18 +14,21 @@ from jobflow import Flow, Maker, Response, job
 
 from ..analysis.vocabulary import SiteTensors
 from .engines.errors import EngineError
-from .finite_temperature import AveragedSite, AverageSettings, Drawn, Snapshot, combine, draw_snapshots, one_atom
+from .finite_temperature import AveragedSite, AverageSettings, Drawn, Snapshot, combine, drawn_from, one_atom
+from .glass import Glass, GlassSettings
 from .phonons import PhononSettings, Vibrations
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ase.calculators.calculator import Calculator
-    from jobflow import Job
+    from jobflow import Job, OutputReference
 
     from ..structures.symmetry import SiteOrbit
     from ..structures.vocabulary import AtomicStructure
 
-ForceModel = Literal["7net-l3i5", "7net-0", "emt"]
-"""Forces of a job; ``emt`` is ase's potential for a few metals, for trials."""
+ForceModel = Literal["7net-l3i5", "7net-0", "pair", "emt"]
+"""Forces of a job. ``pair`` is the pair potential of AlPO4, ``emt`` ase's potential for a few metals, for trials."""
 
 
 def forces_of(model: ForceModel) -> Calculator:
@@ -34,6 +37,10 @@ def forces_of(model: ForceModel) -> Calculator:
         from ase.calculators.emt import EMT
 
         return EMT()
+    if model == "pair":
+        from .pair_potential import aluminophosphate_calculator
+
+        return aluminophosphate_calculator()
     from .relaxation import sevennet
 
     return sevennet(model)
@@ -48,9 +55,25 @@ def vibrate(structure: AtomicStructure, settings: PhononSettings, model: ForceMo
 
 
 @job
-def move(structure: AtomicStructure, orbit: SiteOrbit, settings: AverageSettings, model: ForceModel) -> Drawn:
-    """Molecular dynamics, and the snapshots drawn from it."""
-    return draw_snapshots(structure, orbit, settings, Path("dynamics"), calculator=forces_of(model), model=model)
+def vitrify(start: AtomicStructure, settings: GlassSettings, model: ForceModel, relax_model: ForceModel) -> Glass:
+    """A glass by melt and quench with one model, relaxed with another."""
+    from .glass import make_glass
+
+    dynamics = forces_of(model)
+    relaxing = dynamics if relax_model == model else forces_of(relax_model)
+    return make_glass(start, settings, Path("quench"), dynamics, relaxing, models=(model, relax_model))
+
+
+@job
+def move(
+    structure: AtomicStructure, orbits: list[SiteOrbit], settings: AverageSettings, model: ForceModel
+) -> list[Drawn]:
+    """Molecular dynamics, and the snapshots that are drawn from it for each site."""
+    from .dynamics import run_dynamics
+
+    found = run_dynamics(structure, settings.dynamics, Path("dynamics"), forces_of(model), model=model)
+    assert found is not None
+    return [drawn_from(found, structure, orbit, settings) for orbit in orbits]
 
 
 @job
@@ -69,35 +92,29 @@ def snapshot_site(snapshot: Snapshot, orbit: SiteOrbit, protocol: str, max_memor
 
 @job
 def plan_snapshots(
-    structure: AtomicStructure,
-    orbit: SiteOrbit,
-    isotope: str,
-    drawn: Drawn,
-    maker: AverageMaker,
-) -> Response[AveragedSite]:
-    """One job for the resting structure and one for every snapshot, then their average in place of this job."""
-    protocol, memory = maker.protocol, maker.max_memory_mb
-    rest = snapshot_site(Snapshot(name="rest", structure=structure, member=0), orbit, protocol, memory)
-    rest.name = f"nmr {isotope} rest"
-    jobs = []
-    for snapshot in drawn.snapshots:
-        made = snapshot_site(snapshot, orbit, protocol, memory)
-        made.name = f"nmr {isotope} {snapshot.name}"
-        jobs.append(made)
-    last = average(isotope, orbit, drawn, rest.output, [made.output for made in jobs])
-    last.name = f"average {isotope}"
-    return Response(replace=Flow([rest, *jobs, last], output=last.output, name=f"snapshots {isotope}"))
+    sites: list[tuple[SiteOrbit, str]], drawn: list[Drawn], rest: list[SiteTensors], maker: AverageMaker
+) -> Response[list[AveragedSite]]:
+    """A job for every snapshot of every site, then the averages in place of this job."""
+    jobs: list[Job] = []
+    averages: list[Job] = []
+    for (orbit, isotope), own, at_rest in zip(sites, drawn, rest, strict=True):
+        label = maker.label(orbit, isotope)
+        made = [snapshot_site(one, orbit, maker.protocol, maker.max_memory_mb) for one in own.snapshots]
+        for one, snapshot in zip(made, own.snapshots, strict=True):
+            one.name = f"nmr {label} {snapshot.name}"
+        last = average(isotope, orbit, own, at_rest, [one.output for one in made])
+        last.name = f"average {label}"
+        jobs += made
+        averages.append(last)
+    outputs = [last.output for last in averages]
+    return Response(replace=Flow([*jobs, *averages], output=outputs, name=f"snapshots {maker.name}"))
 
 
 @job
 def average(
-    isotope: str, orbit: SiteOrbit, drawn: Drawn, rest: SiteTensors | str, tensors: list[SiteTensors | str]
+    isotope: str, orbit: SiteOrbit, drawn: Drawn, rest: SiteTensors, tensors: list[SiteTensors | str]
 ) -> AveragedSite:
     """The average of a site's snapshots."""
-    from .engines.errors import UnsupportedEnvironmentError
-
-    if isinstance(rest, str):
-        raise UnsupportedEnvironmentError(rest)
     good = [(s, one) for s, one in zip(drawn.snapshots, tensors, strict=True) if isinstance(one, SiteTensors)]
     return combine(
         isotope, orbit, drawn, static=rest, tensors=good, failed=[one for one in tensors if isinstance(one, str)]
@@ -120,8 +137,24 @@ class PhononMaker(Maker):
 
 
 @dataclass
+class GlassMaker(Maker):
+    """A glass by melt and quench of a packing."""
+
+    name: str = "glass"
+    settings: GlassSettings = field(default_factory=GlassSettings)
+    model: ForceModel = "7net-0"
+    relax_model: ForceModel = "7net-0"
+
+    def make(self, start: AtomicStructure) -> Job:
+        """One job whose output is a ``Glass``."""
+        made: Job = vitrify(start, self.settings, self.model, self.relax_model)
+        made.name = f"{self.name} {start.formula}"
+        return made
+
+
+@dataclass
 class AverageMaker(Maker):
-    """Tensors of one site averaged over molecular dynamics."""
+    """Tensors of sites averaged over one run of molecular dynamics."""
 
     name: str = "average"
     settings: AverageSettings = field(default_factory=AverageSettings)
@@ -129,10 +162,39 @@ class AverageMaker(Maker):
     protocol: str = "fast"
     max_memory_mb: int = 3500
 
-    def make(self, structure: AtomicStructure, orbit: SiteOrbit, isotope: str) -> Flow:
-        """Dynamics, then a job per snapshot, then an ``AveragedSite`` as the output."""
-        moving = move(structure, orbit, self.settings, self.model)
-        moving.name = f"dynamics {structure.formula}"
-        planned = plan_snapshots(structure, orbit, isotope, moving.output, self)
-        planned.name = f"plan snapshots {isotope}"
-        return Flow([moving, planned], output=planned.output, name=f"{self.name} {isotope} {structure.formula}")
+    def label(self, orbit: SiteOrbit, isotope: str) -> str:
+        """What a site is called in the names of its jobs."""
+        return f"{isotope} {self.name} {orbit.element}{orbit.atom_indices[0]}"
+
+    def make(
+        self,
+        structure: AtomicStructure,
+        sites: Sequence[tuple[SiteOrbit, str]],
+        rest: Sequence[OutputReference] = (),
+    ) -> Flow:
+        """Dynamics, then a job per snapshot and site; the output is a list of ``AveragedSite``.
+
+        Parameters
+        ----------
+        structure
+            The resting structure, relaxed.
+        sites
+            Sites, from ``distinct_sites``, with their isotopes.
+        rest
+            Outputs of jobs that compute the tensors at rest, one per site; made here without.
+        """
+        from .jobs import site_tensors
+
+        own: list[Job] = []
+        at_rest = list(rest)
+        if not at_rest:
+            for orbit, isotope in sites:
+                made: Job = site_tensors(structure, orbit, self.protocol, self.max_memory_mb)
+                made.name = f"nmr {self.label(orbit, isotope)} at rest"
+                own.append(made)
+                at_rest.append(made.output)
+        moving: Job = move(structure, [orbit for orbit, _ in sites], self.settings, self.model)
+        moving.name = f"dynamics {self.name}"
+        planned: Job = plan_snapshots([tuple(site) for site in sites], moving.output, at_rest, self)
+        planned.name = f"plan snapshots {self.name}"
+        return Flow([*own, moving, planned], output=planned.output, name=f"averages {self.name}")
