@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from . import cli_archive, cli_hpc, cli_view
+from . import cli_archive, cli_hpc, cli_motion, cli_view
 from .cli_coatings import register
 from .cli_examples import add_examples
 
@@ -428,6 +428,7 @@ def match(
 register(app, _say)
 cli_archive.register(app, _say)
 cli_view.register(app, _say)
+cli_motion.register(app, _console)
 add_examples(app)
 
 

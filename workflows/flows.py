@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from jobflow import Flow, Maker
 
 from .jobs import periodic_tensors, plan_sites, relax, relax_dft, site_tensors
-from .study import DftSettings, NmrSettings, RelaxSettings, element_of
+from .study import DftSettings, MotionSettings, NmrSettings, RelaxSettings, element_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -117,15 +117,18 @@ class CandidateMaker(Maker):
     name: str = "candidate"
     relax_maker: RelaxMaker = field(default_factory=RelaxMaker)
     site_maker: SiteMaker = field(default_factory=SiteMaker)
+    motion: MotionSettings | None = None
 
     def make(self, candidate: Candidate) -> Flow:
-        """A flow that grows by one job per site once the candidate is relaxed."""
+        """A flow that grows by one job per site once the candidate is relaxed, and by averages over motion."""
         relaxing = [self.relax_maker.make(candidate)]
         settings = self.relax_maker.settings
         for step in settings.dft:
             relaxing.append(DftMaker(step=step, settings=settings).make(relaxing[-1].output, candidate))
         relaxed = relaxing[-1]
-        planned = plan_sites(relaxed.output, self.site_maker.settings, self.site_maker.max_memory_mb)
+        planned = plan_sites(
+            relaxed.output, self.site_maker.settings, self.site_maker.max_memory_mb, self.motion, settings.model
+        )
         planned.name = f"plan sites {candidate.name}"
         return Flow([*relaxing, planned], output=relaxed.output, name=f"{self.name} {candidate.name}")
 

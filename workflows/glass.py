@@ -125,9 +125,7 @@ def make_glass(
     assert end is not None
     before = end
     if models[0] != models[1]:
-        before = relax_glass(
-            end, dynamics, fmax_ev_per_ang=COOLED_FMAX_EV_PER_ANG, max_steps=500, moves_cell=False
-        )[0]
+        before = relax_glass(end, dynamics, fmax_ev_per_ang=COOLED_FMAX_EV_PER_ANG, max_steps=500, moves_cell=False)[0]
     relaxed, energy, force, n_steps = relax_glass(
         before,
         relaxing,

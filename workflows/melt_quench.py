@@ -124,7 +124,9 @@ def melt_quench(
         done += 1
         _save(run, atoms, settings, step)
         if report is not None:
-            report(f"step {step} of {last}: {atoms.get_temperature():.0f} K, wanted {settings.temperature_k(step):.0f} K")
+            report(
+                f"step {step} of {last}: {atoms.get_temperature():.0f} K, wanted {settings.temperature_k(step):.0f} K"
+            )
     return start.moved_to(atoms.get_positions())
 
 

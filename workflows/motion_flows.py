@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Literal
 
 from jobflow import Flow, Maker, Response, job
 
-from ..analysis.vocabulary import SiteTensors
+from ..analysis.vocabulary import Relaxation, SiteTensors
 from .engines.errors import EngineError
 from .finite_temperature import AveragedSite, AverageSettings, Drawn, Snapshot, combine, drawn_from, one_atom
 from .glass import Glass, GlassSettings
-from .phonons import PhononSettings, Vibrations
+from .phonons import PhononSettings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from jobflow import Job, OutputReference
 
     from ..structures.symmetry import SiteOrbit
-    from ..structures.vocabulary import AtomicStructure
+    from ..structures.vocabulary import AtomicStructure, Candidate
+    from .mode_following import PhononRun
+    from .study import RelaxSettings
 
 ForceModel = Literal["7net-l3i5", "7net-0", "pair", "emt"]
 """Forces of a job. ``pair`` is the pair potential of AlPO4, ``emt`` ase's potential for a few metals, for trials."""
@@ -47,11 +49,24 @@ def forces_of(model: ForceModel) -> Calculator:
 
 
 @job
-def vibrate(structure: AtomicStructure, settings: PhononSettings, model: ForceModel) -> Vibrations:
-    """Phonons of a relaxed structure."""
-    from .phonons import run_phonons
+def settle(candidate: Candidate, settings: RelaxSettings, model: ForceModel) -> Relaxation:
+    """Relax a candidate with the forces that move it afterwards."""
+    from .relaxation import relax_candidate
 
-    return run_phonons(structure, settings, Path("forces"), calculator=forces_of(model), model=model)[1]
+    return relax_candidate(candidate, settings, calculator=forces_of(model), checkpoint=Path("relax.json"))
+
+
+@job
+def vibrate(
+    start: AtomicStructure | Relaxation, settings: PhononSettings, model: ForceModel, max_rounds: int
+) -> PhononRun:
+    """Phonons of a relaxed structure; up to ``max_rounds`` imaginary modes are followed to a lower one."""
+    from .mode_following import follow_and_keep
+
+    structure = start.candidate.structure if isinstance(start, Relaxation) else start
+    return follow_and_keep(
+        structure, settings, Path("forces"), calculator=forces_of(model), model=model, max_rounds=max_rounds
+    )
 
 
 @job
@@ -123,17 +138,28 @@ def average(
 
 @dataclass
 class PhononMaker(Maker):
-    """Phonons of one relaxed structure."""
+    """Phonons of one structure.
+
+    ``max_rounds`` is how many imaginary modes are followed at most; 0 follows none.
+    """
 
     name: str = "phonons"
     settings: PhononSettings = field(default_factory=PhononSettings)
     model: ForceModel = "7net-l3i5"
+    max_rounds: int = 0
 
-    def make(self, structure: AtomicStructure) -> Job:
-        """One job whose output is ``Vibrations``."""
-        made: Job = vibrate(structure, self.settings, self.model)
-        made.name = f"{self.name} {structure.formula}"
+    def make(self, start: AtomicStructure | OutputReference, formula: str = "") -> Job:
+        """One job whose output is a ``PhononRun``; ``start`` is a relaxed structure, or the output of a relaxation."""
+        made: Job = vibrate(start, self.settings, self.model, self.max_rounds)
+        made.name = f"{self.name} {formula or getattr(start, 'formula', '')}".strip()
         return made
+
+    def make_relaxed(self, candidate: Candidate, relax: RelaxSettings) -> Flow:
+        """Relax with the same forces first; the output is that of the phonons."""
+        relaxing: Job = settle(candidate, relax, self.model)
+        relaxing.name = f"relax {candidate.name}"
+        made = self.make(relaxing.output, candidate.name)
+        return Flow([relaxing, made], output=made.output, name=f"{self.name} {candidate.name}")
 
 
 @dataclass

@@ -50,13 +50,14 @@ def random_phosphate(n_formula_units: int, density_g_cm3: float, *, seed: int) -
     GlassError
         If no packing without clashes is found.
     """
-    units = [("P", "O", "O", "O", "O")] * n_formula_units + [("Al",)] * n_formula_units
+    units: list[tuple[str, ...]] = [("P", "O", "O", "O", "O")] * n_formula_units
+    units += [("Al",)] * n_formula_units
     return random_packing(units, density_g_cm3, seed=seed)
 
 
-def random_lipon(n_phosphorus: int, n_nitrogen: int, density_g_cm3: float, *, n_bridges: int, seed: int) -> (
-    AtomicStructure
-):
+def random_lipon(
+    n_phosphorus: int, n_nitrogen: int, density_g_cm3: float, *, n_bridges: int, seed: int
+) -> AtomicStructure:
     """A cubic cell of lithium phosphorus oxynitride: tetrahedra PO4 and PO3N, and lithium for neutrality.
 
     Parameters
@@ -82,7 +83,8 @@ def random_lipon(n_phosphorus: int, n_nitrogen: int, density_g_cm3: float, *, n_
             f"{n_phosphorus} P with {n_nitrogen} N and {n_bridges} bridges make no LiPON with {n_lithium} Li; take "
             "fewer bridges, and at most one N for each P that has none"
         )
-    units = [("P", "O", "O", "O", "N")] * n_nitrogen + [("P", "O", "O", "O", "O")] * (n_whole - n_nitrogen)
+    units: list[tuple[str, ...]] = [("P", "O", "O", "O", "N")] * n_nitrogen
+    units += [("P", "O", "O", "O", "O")] * (n_whole - n_nitrogen)
     units += [("P", "O", "O", "O")] * n_bridges + [("Li",)] * n_lithium
     return random_packing(units, density_g_cm3, seed=seed)
 

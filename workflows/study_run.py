@@ -86,7 +86,7 @@ def start(run: RunFolder, study: StudyFile, study_path: Path, *, say: Callable[[
         say(f"same structure, dropped: {name} = {twin}")
     settings = first_settings(study, inputs.measurements, candidates) if study.run.adaptive else study.nmr
     nmr = SiteMaker(settings=settings, max_memory_mb=study.run.memory_per_job_mb)
-    maker = CandidateMaker(relax_maker=RelaxMaker(settings=study.relax), site_maker=nmr)
+    maker = CandidateMaker(relax_maker=RelaxMaker(settings=study.relax), site_maker=nmr, motion=study.motion)
     parts = StudyMaker(name=study.study, candidate_maker=maker).parts(candidates)
     workers = cluster_of(study)
     if workers is not None:

@@ -31,6 +31,9 @@ JSON_COMMANDS = {
     "match",
     "archive",
     "hpc estimate",
+    "motion average",
+    "motion phonons",
+    "motion glass",
 }
 
 
