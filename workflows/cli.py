@@ -385,6 +385,14 @@ def match(
     oxidation_states: Annotated[
         list[str] | None, typer.Option(help="Charges where they cannot be found: Al=3,O=-2.", metavar="LIST")
     ] = None,
+    energies: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Energies as a prior, eV per exchanged unit: dry=0,wet=-0.4. Never used unasked.", metavar="LIST"
+        ),
+    ] = None,
+    energy_error_ev: Annotated[float | None, typer.Option(help="Error of --energies, eV.")] = None,
+    energy_temperature_k: Annotated[float | None, typer.Option(help="At which the sample froze in, kelvin.")] = None,
     protocol: Annotated[str, typer.Option(help="Name of the protocol of the library's files.")] = "as in file",
     quick: Annotated[bool, typer.Option("--quick", help="Leave out sensitivities and next steps.")] = False,
     name: Annotated[str, typer.Option(help="Title of the report.")] = "match",
@@ -393,8 +401,9 @@ def match(
 ) -> None:
     """Weigh candidates with computed tensors against measured spectra and peak lists; no study is needed."""
     del debug
-    from .cli_match import finish_match, run_match
+    from .cli_match import energy_prior, finish_match, run_match
 
+    prior = energy_prior(energies or (), energy_error_ev, energy_temperature_k)
     options = {
         "isotope": isotope,
         "field_tesla": field_tesla,
@@ -413,6 +422,7 @@ def match(
         oxidation=oxidation_states or (),
         protocol=protocol,
         max_members=max_members,
+        energies=prior,
         is_quick=quick,
         name=name,
         say=_tell if as_json else _say,

@@ -137,7 +137,15 @@ def go_on(
             break
         add_jobs(run, jobs)
     result = collect(run, study, inputs, last)
+    _write_averages(run, study)
     return Outcome(result=result, report=write_results(run, result), snapshot=last)
+
+
+def _write_averages(run: RunFolder, study: StudyFile) -> None:
+    if study.motion is not None:
+        from .averages import write_averages
+
+        write_averages(run, study)
 
 
 def report_again(run: RunFolder, study: StudyFile, *, is_thorough: bool = False) -> Outcome:
@@ -146,4 +154,5 @@ def report_again(run: RunFolder, study: StudyFile, *, is_thorough: bool = False)
     inputs = load_inputs(study)
     last = snapshot(run.controller())
     result = collect(run, study, inputs, last, is_thorough=is_thorough)
+    _write_averages(run, study)
     return Outcome(result=result, report=write_results(run, result), snapshot=last)
