@@ -20,9 +20,10 @@ from surfshift.analysis.vocabulary import Relaxation
 from surfshift.structures.library import build_crystal, load_crystal
 from surfshift.structures.vocabulary import Candidate, Region
 from surfshift.workflows.files import write_atomically
+from surfshift.workflows.interatomic import sevennet
 from surfshift.workflows.phonon_figures import draw_bands
 from surfshift.workflows.phonons import PhononSettings, run_phonons
-from surfshift.workflows.relaxation import relax_candidate, sevennet
+from surfshift.workflows.relaxation import relax_candidate
 from surfshift.workflows.study import RelaxSettings
 
 FORMULA_UNITS = 3

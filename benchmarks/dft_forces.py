@@ -14,7 +14,7 @@ import numpy as np
 from surfshift.structures.library import build_crystal, load_crystal
 from surfshift.structures.vocabulary import Candidate, Region
 from surfshift.workflows.engines.dft.calculator import ProgramCalculator
-from surfshift.workflows.relaxation import sevennet
+from surfshift.workflows.interatomic import sevennet
 
 
 def main() -> None:

@@ -32,9 +32,10 @@ from surfshift.workflows.finite_temperature import (
     harmonic_snapshots,
     snapshot_tensors,
 )
+from surfshift.workflows.interatomic import sevennet
 from surfshift.workflows.motion_figures import draw_average
 from surfshift.workflows.phonons import PhononSettings, run_phonons
-from surfshift.workflows.relaxation import relax_candidate, sevennet
+from surfshift.workflows.relaxation import relax_candidate
 from surfshift.workflows.study import RelaxSettings
 
 MODEL = "7net-0"

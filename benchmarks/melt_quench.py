@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from surfshift.structures.network import network_statistics
+from surfshift.workflows.interatomic import sevennet
 from surfshift.workflows.melt_quench import (
     MeltQuenchSettings,
     crystal_entry,
@@ -21,7 +22,6 @@ from surfshift.workflows.melt_quench import (
 )
 from surfshift.workflows.packing import random_phosphate
 from surfshift.workflows.pair_potential import aluminophosphate_calculator
-from surfshift.workflows.relaxation import sevennet
 
 if TYPE_CHECKING:
     from surfshift.structures.vocabulary import AtomicStructure

@@ -29,7 +29,7 @@ from surfshift.structures.decorations.settings import (
 )
 from surfshift.structures.library import build_crystal, load_crystal
 from surfshift.structures.slabs import cut_slabs
-from surfshift.workflows.relaxation import sevennet
+from surfshift.workflows.interatomic import sevennet
 
 if TYPE_CHECKING:
     from ase.calculators.calculator import Calculator

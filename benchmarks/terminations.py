@@ -24,7 +24,8 @@ from surfshift.structures.library import build_crystal, load_crystal
 from surfshift.structures.slabs import cut_slabs
 from surfshift.structures.vocabulary import AtomicStructure, Candidate, Region
 from surfshift.workflows.files import write_atomically
-from surfshift.workflows.relaxation import RelaxationError, relax_candidate, sevennet
+from surfshift.workflows.interatomic import sevennet
+from surfshift.workflows.relaxation import RelaxationError, relax_candidate
 from surfshift.workflows.study import RelaxSettings
 
 WATER_ERROR_EV = 0.18

@@ -25,15 +25,16 @@ if TYPE_CHECKING:
 MAX_CUT_SITES = 6
 """So many sites of an element are cut as clusters; the others count as their mean."""
 
-SEVENNET_SECONDS_PER_ATOM = {"7net-l3i5": 0.060, "7net-0": 0.019}
+RELAX_SECONDS_PER_ATOM = {"7net-l3i5": 0.060, "7net-0": 0.019, "chgnet": 0.010}
 """Energy and forces of AlPO4 slabs of 30 to 174 atoms, processor seconds per atom; denser crystals take up to a third
 more."""
 
 TYPICAL_STEPS = 120
 """Relaxation steps of a slab; dry berlinite (100) takes 131 to 135 to 0.05 and 0.1 eV per angstrom."""
 
-PROTOCOL_FACTORS = {"fast": 1.0, "balanced": 1.5, "stringent": 2.0}
-"""Finer grids at an equal number of functions; that of ``stringent`` was not measured."""
+PROTOCOL_FACTORS = {"fast": 1.0, "balanced": 1.5, "stringent": 2.0, "hybrid": 25.0}
+"""Finer grids at an equal number of functions, for ``hybrid`` NWChem without density fitting (20 times PySCF on nine
+centres). That of ``stringent`` was not measured."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,7 @@ def nmr_seconds(candidate: Candidate, nmr: NmrSettings) -> float:
 
 def relax_seconds(structure: AtomicStructure, model: str) -> float:
     """Expected processor seconds of a relaxation by SevenNet."""
-    return SEVENNET_SECONDS_PER_ATOM[model] * len(structure) * TYPICAL_STEPS
+    return RELAX_SECONDS_PER_ATOM[model] * len(structure) * TYPICAL_STEPS
 
 
 def nmr_costs(candidate: Candidate, nmr: NmrSettings) -> tuple[NmrCost, ...]:

@@ -25,7 +25,7 @@ REQUIRED = (
     "litemongo",
 )
 PROGRAMS = {
-    "nwchem": "independent check of the cluster engine; Debian package nwchem",
+    "nwchem": "hybrids and clusters under MPI (protocol hybrid); Debian package nwchem",
     "cp2k": "plane-wave and Gaussian relaxations; Debian package cp2k",
     "pw.x": "Quantum ESPRESSO; Debian package quantum-espresso",
     "castep": "periodic GIPAW tensors; licensed from the CASTEP developers",

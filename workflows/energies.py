@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .relaxation import sevennet
+from .interatomic import sevennet
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -47,7 +47,7 @@ def site_tensors(structure: AtomicStructure, orbit: SiteOrbit, protocol: str, ma
     known = tensor_cache.find(structure, orbit, method_of(numbers))
     if known is not None:
         return known
-    tensors = compute_site(structure, orbit, numbers, max_memory_mb=max_memory_mb)
+    tensors = compute_site(structure, orbit, numbers, max_memory_mb=max_memory_mb, folder=Path.cwd() / numbers.program)
     tensor_cache.keep(structure, orbit, tensors)
     return tensors
 

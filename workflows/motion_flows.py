@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from .mode_following import PhononRun
     from .study import RelaxSettings
 
-ForceModel = Literal["7net-l3i5", "7net-0", "pair", "emt"]
+ForceModel = Literal["7net-l3i5", "7net-0", "chgnet", "pair", "emt"]
 """Forces of a job. ``pair`` is the pair potential of AlPO4, ``emt`` ase's potential for a few metals, for trials."""
 
 
@@ -43,9 +43,9 @@ def forces_of(model: ForceModel) -> Calculator:
         from .pair_potential import aluminophosphate_calculator
 
         return aluminophosphate_calculator()
-    from .relaxation import sevennet
+    from .interatomic import embedded
 
-    return sevennet(model)
+    return embedded(model)
 
 
 @job
@@ -53,7 +53,9 @@ def settle(candidate: Candidate, settings: RelaxSettings, model: ForceModel) -> 
     """Relax a candidate with the forces that move it afterwards."""
     from .relaxation import relax_candidate
 
-    return relax_candidate(candidate, settings, calculator=forces_of(model), checkpoint=Path("relax.json"))
+    if model in {"pair", "emt"}:
+        return relax_candidate(candidate, settings, calculator=forces_of(model), checkpoint=Path("relax.json"))
+    return relax_candidate(candidate, settings.model_copy(update={"model": model}), checkpoint=Path("relax.json"))
 
 
 @job

@@ -16,7 +16,8 @@ import numpy as np
 
 from ..structures.phases import UnknownPhaseError, build_phase, load_phase, phase_names
 from .files import write_atomically
-from .relaxation import NotConvergedError, sevennet
+from .interatomic import sevennet
+from .relaxation import NotConvergedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -231,7 +231,7 @@ class _Forces:
 def force_engine(calculator: Calculator | None) -> Calculator:
     if calculator is not None:
         return calculator
-    from .relaxation import sevennet
+    from .interatomic import sevennet
 
     return sevennet("7net-l3i5")
 

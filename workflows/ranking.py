@@ -101,7 +101,8 @@ class EnergyStore:
         return record
 
     def _compute(self, candidate: Candidate, settings: RelaxSettings | None) -> EnergyRecord:
-        from .relaxation import RelaxationError, relax_candidate, sevennet
+        from .interatomic import sevennet
+        from .relaxation import RelaxationError, relax_candidate
 
         if not self._loaded:
             self._loaded.append(self.calculator or sevennet(self.settings.model))

@@ -1,4 +1,4 @@
-"""Relax a candidate with the SevenNet potential through ase.
+"""Relax a candidate with an interatomic potential, SevenNet or CHGNet, through ase.
 
 ase is used directly: atomate2's force-field maker adds some seconds of imports to every job, returns
 unconverged structures without a word, and does not carry the vocabulary's frozen atoms, regions and
@@ -8,10 +8,7 @@ notes. The maker around this function is in ``surfshift.workflows.flows``.
 from __future__ import annotations
 
 import json
-import os
-import warnings
 from collections import Counter
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +17,7 @@ from ..analysis.vocabulary import Relaxation
 from ..structures.bonding import find_bonds
 from ..structures.errors import SurfshiftError
 from .files import write_atomically
+from .interatomic import embedded, model_name
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,20 +54,6 @@ class DesorbedError(RelaxationError):
     """An atom has lost all its bonds."""
 
 
-def sevennet(model: str) -> Calculator:
-    """SevenNet on the CPU, with as many threads as ``OMP_NUM_THREADS`` says, one without it."""
-    import torch
-
-    with warnings.catch_warnings():
-        # SevenNet still scripts its layers, and its accelerators are for GPUs: nothing a user can change.
-        warnings.filterwarnings("ignore", message="`torch.jit", category=DeprecationWarning)
-        warnings.filterwarnings("ignore", message="No tensor product accelerator", category=UserWarning)
-        from sevenn.calculator import SevenNetCalculator
-
-        torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
-        return SevenNetCalculator(model, device="cpu")
-
-
 def relax_candidate(
     candidate: Candidate,
     settings: RelaxSettings,
@@ -89,14 +73,15 @@ def relax_candidate(
         Any ase calculator instead of SevenNet.
     checkpoint
         File that holds the geometry of the last step; a relaxation of the same candidate that was cut off goes on
-        there.
+        there. Beside it a file with the suffix ``.log`` takes a line per step: time, energy (eV), largest force
+        (eV/angstrom).
 
     Raises
     ------
     NotConvergedError, ExplodedError, DesorbedError
     """
     atoms = candidate.structure.to_ase()
-    atoms.calc = sevennet(settings.model) if calculator is None else calculator
+    atoms.calc = embedded(settings.model) if calculator is None else calculator
     frozen = candidate.frozen_atoms if candidate.kind == "slab" and settings.mode == "fixed-bottom" else ()
     if checkpoint is not None:
         _take_up(atoms, candidate, checkpoint)
@@ -126,7 +111,7 @@ def relax_candidate(
         max_force_ev_per_ang=force,
         n_steps=n_steps,
         is_converged=is_converged,
-        model=f"sevenn {version('sevenn')}/{settings.model}" if calculator is None else _method(calculator),
+        model=model_name(settings.model) if calculator is None else _method(calculator),
     )
 
 
@@ -177,13 +162,14 @@ def _optimise(
         (LBFGS, settings.fmax_ev_per_ang),
     )
     for optimiser, fmax in stages:
-        run = optimiser(target, logfile=None)
-        for reached in run.irun(fmax=fmax, steps=settings.max_steps - n_steps):
-            is_converged = bool(reached)
-            _checked_energy_and_force(atoms, candidate)
-            if checkpoint is not None:
-                _keep(atoms, candidate, checkpoint)
-        n_steps += run.nsteps
+        log = None if checkpoint is None else checkpoint.with_suffix(".log")
+        with optimiser(target, logfile=log) as run:
+            for reached in run.irun(fmax=fmax, steps=settings.max_steps - n_steps):
+                is_converged = bool(reached)
+                _checked_energy_and_force(atoms, candidate)
+                if checkpoint is not None:
+                    _keep(atoms, candidate, checkpoint)
+            n_steps += run.nsteps
         if n_steps >= settings.max_steps:
             is_converged = is_converged and fmax <= settings.fmax_ev_per_ang
             break

@@ -18,6 +18,7 @@ from ..analysis.vocabulary import Experiment  # noqa: TC001  (pydantic evaluates
 from ..structures.vocabulary import Frozen, content_hash
 from .engines.protocols import load_protocol
 from .finite_temperature import AverageSettings
+from .interatomic import EmbeddedModel  # noqa: TC001  (pydantic evaluates the annotation)
 from .study_candidates import CandidateSettings, ExportSettings, StudyPath, hashed_candidates
 from .study_yaml import Place, StudyError, explain, parse_yaml
 
@@ -58,14 +59,14 @@ class DftSettings(Frozen):
 
 
 class RelaxSettings(Frozen):
-    """How candidates are relaxed: by SevenNet, then by DFT if ``dft`` holds a step or a list of steps.
+    """How candidates are relaxed: by SevenNet or CHGNet, then by DFT if ``dft`` holds a step or a list of steps.
 
     In mode ``symmetric`` a slab relaxes on both faces and keeps its symmetry, so that equivalent sites
     stay equivalent; in mode ``fixed-bottom`` the lower half of its thickness does not move.
     The bulk cell stays at the literature cell unless ``relax_bulk_cell`` is set.
     """
 
-    model: Literal["7net-l3i5", "7net-0"] = "7net-l3i5"
+    model: EmbeddedModel = "7net-l3i5"
     fmax_ev_per_ang: float = Field(default=0.03, gt=0, le=1)
     max_steps: int = Field(default=300, ge=1)
     mode: Literal["symmetric", "fixed-bottom"] = "symmetric"
@@ -89,7 +90,7 @@ class NmrSettings(Frozen):
     """
 
     engine: Literal["cluster"] = "cluster"
-    protocol: Literal["fast", "balanced", "stringent"] = "fast"
+    protocol: Literal["fast", "balanced", "stringent", "hybrid"] = "fast"
     isotopes: tuple[Isotope, ...] = Field(min_length=1)
     sites: Literal["all", "surface"] = "all"
     references: StudyPath = None

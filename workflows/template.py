@@ -43,7 +43,7 @@ candidates:
   max_candidates: 300            # more are refused before they are built
 
 relax:
-  model: 7net-l3i5               # SevenNet potential
+  model: 7net-l3i5               # SevenNet potential; or 7net-0, or chgnet (pip install surfshift[chgnet])
   fmax_ev_per_ang: 0.03          # largest force left, eV per angstrom
   max_steps: 300
   mode: symmetric                # or fixed-bottom
@@ -52,7 +52,7 @@ relax:
 
 nmr:
   engine: cluster                # GIAO-DFT on clusters cut around each site
-  protocol: fast                 # or balanced, stringent
+  protocol: fast                 # or balanced, stringent, hybrid (PBE0 by NWChem)
   isotopes: [27Al, 31P]          # required
   sites: all                     # or surface: a slab's bulk-like sites are left to the bulk candidate
   # references: own.json         # references of your own, from surfshift reference --out own.json

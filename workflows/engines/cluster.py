@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 import time
 from dataclasses import replace
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,9 +41,10 @@ HARTREE_EV = 27.211386245988
 
 def method_of(protocol: ClusterProtocol) -> Method:
     """What identifies tensors computed with this protocol."""
+    program = f"pyscf {version('pyscf')}" if protocol.program == "pyscf" else protocol.program
     return Method(
         engine="cluster",
-        engine_version=f"pyscf {version('pyscf')}",
+        engine_version=program,
         functional=protocol.functional,
         protocol=protocol.name,
         protocol_hash=protocol.hash,
@@ -63,7 +67,12 @@ def check_target(element: str) -> None:
 
 
 def compute_site(
-    structure: AtomicStructure, orbit: SiteOrbit, protocol: ClusterProtocol, *, max_memory_mb: int = 3500
+    structure: AtomicStructure,
+    orbit: SiteOrbit,
+    protocol: ClusterProtocol,
+    *,
+    max_memory_mb: int = 3500,
+    folder: Path | None = None,
 ) -> SiteTensors:
     """Tensors of one symmetry-distinct site, expanded to its equivalents.
 
@@ -76,20 +85,24 @@ def compute_site(
     protocol
         Cluster size, bases, grids and thresholds.
     max_memory_mb
-        Memory PySCF may use for the fitting integrals.
+        Memory PySCF may use for the fitting integrals, or that of each process of NWChem.
+    folder
+        Where NWChem works, and finds a finished output again; a temporary one if none is given.
 
     Raises
     ------
     EngineError
         Any of the named refusals: unsupported target or environment, caps that cannot be balanced,
         wrong electron count, no convergence, small gap, response without meaning.
+    ProgramMissingError, ProgramFailedError
+        If NWChem is asked for and is not on the PATH, or ended with an error.
     """
     check_target(orbit.element)
-    started = time.process_time()
+    started = _seconds()
     cluster = cut_cluster(
         structure, orbit.atom_indices[0], shells=protocol.shells, max_cap_rescaling=protocol.max_cap_rescaling
     )
-    shielding, efg, checks = cluster_tensors(cluster, protocol, max_memory_mb=max_memory_mb)
+    shielding, efg, checks = cluster_tensors(cluster, protocol, max_memory_mb=max_memory_mb, folder=folder)
     return SiteTensors(
         structure_id=structure.content_id,
         element=orbit.element,
@@ -98,12 +111,18 @@ def compute_site(
         efg_au=orbit.expand(efg),
         method=method_of(protocol),
         checks=checks,
-        cpu_seconds=time.process_time() - started,
+        cpu_seconds=_seconds() - started,
     )
 
 
+def _seconds() -> float:
+    """Processor time of this process and of those it started."""
+    spent = os.times()
+    return spent.user + spent.system + spent.children_user + spent.children_system
+
+
 def cluster_tensors(
-    cluster: Cluster, protocol: ClusterProtocol, *, max_memory_mb: int = 3500
+    cluster: Cluster, protocol: ClusterProtocol, *, max_memory_mb: int = 3500, folder: Path | None = None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], dict[str, float]]:
     """Shielding (ppm) and EFG (atomic units) of a cluster's first atom, with the numbers that were checked."""
     frame = local_frame(cluster)
@@ -113,25 +132,54 @@ def cluster_tensors(
         cap_positions_ang=cluster.cap_positions_ang @ frame.T,
     )
     molecule = build_molecule(turned, protocol)
-    started = time.process_time()
-    fitting = CoulombFitting(molecule.mol, molecule.auxiliary, max_memory_mb=max_memory_mb)
-    mean_field = solve_scf(molecule, fitting, protocol)
-    scf_seconds = time.process_time() - started
-    gap = _checked_gap(mean_field, protocol)
-    density = mean_field.make_rdm1()
-    shielding = frame.T @ shielding_tensor(mean_field, fitting, 0) @ frame
-    efg = frame.T @ efg_tensor(molecule.mol, density, 0) @ frame
-    if not (np.isfinite(shielding).all() and np.isfinite(efg).all()):
-        raise AsymmetricResponseError(
-            "the shielding or EFG tensor has entries that are not finite; report the structure"
-        )
-    checks = {
-        "gap_ev": gap,
+    counts = {
         "n_electrons": float(molecule.mol.nelectron),
         "n_atoms": float(molecule.n_atoms),
         "n_caps": float(len(cluster.cap_charges)),
         "n_functions": float(molecule.mol.nao),
         "cap_rescaling": cluster.cap_rescaling,
+    }
+    solve = _with_nwchem if protocol.program == "nwchem" else _with_pyscf
+    shielding, efg, checks = solve(molecule, protocol, max_memory_mb, folder)
+    if not (np.isfinite(shielding).all() and np.isfinite(efg).all()):
+        raise AsymmetricResponseError(
+            "the shielding or EFG tensor has entries that are not finite; report the structure"
+        )
+    return frame.T @ shielding @ frame, frame.T @ efg @ frame, checks | counts
+
+
+def _with_nwchem(
+    molecule: ClusterMolecule, protocol: ClusterProtocol, max_memory_mb: int, folder: Path | None
+) -> tuple[NDArray[np.float64], NDArray[np.float64], dict[str, float]]:
+    from .nwchem import run_nwchem
+
+    if folder is None:
+        with tempfile.TemporaryDirectory(prefix="surfshift-nwchem-") as temporary:
+            return _with_nwchem(molecule, protocol, max_memory_mb, Path(temporary))
+    shielding, efg, checks = run_nwchem(molecule, protocol, folder, memory_mb=max_memory_mb)
+    if round(checks["n_electrons"]) != molecule.mol.nelectron:
+        raise WrongElectronCountError(
+            f"NWChem had {checks['n_electrons']:.0f} electrons instead of {molecule.mol.nelectron}"
+        )
+    _check_gap(checks["gap_ev"], protocol)
+    return shielding, efg, checks
+
+
+def _with_pyscf(
+    molecule: ClusterMolecule, protocol: ClusterProtocol, max_memory_mb: int, folder: Path | None
+) -> tuple[NDArray[np.float64], NDArray[np.float64], dict[str, float]]:
+    del folder
+    started = time.process_time()
+    fitting = CoulombFitting(molecule.mol, molecule.auxiliary, max_memory_mb=max_memory_mb)
+    mean_field = solve_scf(molecule, fitting, protocol)
+    scf_seconds = time.process_time() - started
+    energies, occupied = mean_field.mo_energy, mean_field.mo_occ > 0
+    gap = HARTREE_EV * float(energies[~occupied].min() - energies[occupied].max())
+    _check_gap(gap, protocol)
+    shielding = shielding_tensor(mean_field, fitting, 0)
+    efg = efg_tensor(molecule.mol, mean_field.make_rdm1(), 0)
+    checks = {
+        "gap_ev": gap,
         "scf_cycles": float(mean_field.cycles),
         "scf_cpu_seconds": scf_seconds,
         "nmr_cpu_seconds": time.process_time() - started - scf_seconds,
@@ -152,8 +200,8 @@ def solve_scf(molecule: ClusterMolecule, fitting: CoulombFitting, protocol: Clus
     mean_field = dft.RKS(mol)
     if mean_field._numint.libxc.is_hybrid_xc(protocol.functional):
         raise UnsupportedEnvironmentError(
-            f"functional {protocol.functional!r} is a hybrid; the cluster engine has "
-            "pure functionals only, for example pbe"
+            f"functional {protocol.functional!r} is a hybrid, for which PySCF's part of the cluster engine has no "
+            "coupled equations; take program: nwchem with it, or a pure functional, for example pbe"
         )
     mean_field.get_j = fitting.get_j
     mean_field.xc = protocol.functional
@@ -172,12 +220,9 @@ def solve_scf(molecule: ClusterMolecule, fitting: CoulombFitting, protocol: Clus
     return mean_field
 
 
-def _checked_gap(mean_field: Any, protocol: ClusterProtocol) -> float:
-    energies, occupied = mean_field.mo_energy, mean_field.mo_occ > 0
-    gap = HARTREE_EV * float(energies[~occupied].min() - energies[occupied].max())
+def _check_gap(gap: float, protocol: ClusterProtocol) -> None:
     if gap < protocol.min_gap_ev:
         raise SmallGapError(
             f"the cluster's gap is {gap:.2f} eV, below {protocol.min_gap_ev} eV; its state is not the crystal's. "
             "Check oxidation states and the surface's charge balance"
         )
-    return gap

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from importlib import resources
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from pydantic import Field, ValidationError
@@ -22,12 +22,14 @@ class UnknownProtocolError(SurfshiftError):
 class ClusterProtocol(Frozen):
     """Every number that a shielding or EFG tensor of the cluster engine depends on.
 
-    Basis sets are PySCF names. Grids are (radial, angular) points per atom. ``shells`` counts cation
+    Basis sets are PySCF names. Grids are (radial, angular) points per atom, and NWChem's own ``fine`` with it;
+    auxiliary bases are PySCF's alone. ``shells`` counts cation
     shells: with 2, the cluster holds the target's anions, their cations and the anions of those.
     """
 
     name: str
     description: str
+    program: Literal["pyscf", "nwchem"] = "pyscf"
     functional: str
     shells: int = Field(ge=1, le=4)
     target_basis: str
@@ -47,7 +49,8 @@ class ClusterProtocol(Frozen):
     @property
     def hash(self) -> str:
         """Content hash of every number that a tensor depends on; words and limits of acceptance do not count."""
-        return content_hash(self.model_dump(mode="json", exclude=NOT_IN_THE_NUMBERS))
+        left_out = NOT_IN_THE_NUMBERS | ({"program"} if self.program == "pyscf" else set())
+        return content_hash(self.model_dump(mode="json", exclude=left_out))
 
 
 @cache

@@ -9,8 +9,8 @@ from surfshift.workflows.engines.protocols import (
 
 def test_every_shipped_protocol_is_valid_and_differs() -> None:
     protocols = [load_protocol(name) for name in protocol_names()]
-    assert [p.name for p in protocols] == ["fast", "balanced", "stringent"]
-    assert len({p.hash for p in protocols}) == 3
+    assert [p.name for p in protocols] == ["fast", "balanced", "stringent", "hybrid"]
+    assert len({p.hash for p in protocols}) == 4
 
 
 def test_round_trip_keeps_the_hash() -> None:
@@ -25,6 +25,7 @@ def test_hash_follows_the_numbers_not_the_words() -> None:
     assert load_protocol("fast", description="other words").hash == fast.hash
     assert load_protocol("fast", min_gap_ev=2.0).hash == fast.hash
     assert load_protocol("fast", shells=3).hash != fast.hash
+    assert load_protocol("fast", program="nwchem").hash != fast.hash
 
 
 def test_typo_gets_the_nearest_name() -> None:
