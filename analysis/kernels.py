@@ -136,7 +136,7 @@ _MANY_SIDEBANDS = 6.0
 
 
 def _mixed(site: SiteShape, rate_ppm: float, node: int, orders: NDArray[np.int64]) -> NDArray[np.complex128]:
-    """Sidebands (n,) of a central transition with any shift anisotropy at A over the rate = node * RATIO_STEP, (n, t)."""
+    """Sidebands ``orders`` (n,) with any shift anisotropy and A over the rate = node * RATIO_STEP: (n, TAU_COUNT)."""
     ratio = site.zeta_csa_ppm / rate_ppm
     densities = _DENSITIES if abs(ratio) < _MANY_SIDEBANDS else (2 * _DENSITIES[0], 2 * _DENSITIES[1])
     eta = round(min(1.0, max(0.0, site.eta_q)), 4)
@@ -504,7 +504,10 @@ def _transform_of_shape(owner: SiteKernels, site: SiteShape, f: NDArray[np.float
     )
     middle = unit.centre_of_gravity_ppm
     count = 4 * len(unit.axis_ppm)
-    fine = np.fft.rfft(unit.density * unit.step_ppm, count)
+    # what lies outside of the window would fold back into it
+    at = unit.axis_ppm + site.delta_ppm
+    inside = (at > owner.window[0]) & (at < owner.window[1])
+    fine = np.fft.rfft(unit.density * inside * unit.step_ppm, count)
     own = np.arange(len(fine)) / (count * unit.step_ppm)
     fine = fine * np.exp(-2j * math.pi * own * (unit.axis_ppm[0] - middle))
     value = np.interp(f, own, fine.real, right=0.0) + 1j * np.interp(f, own, fine.imag, right=0.0)

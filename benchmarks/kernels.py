@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import math
+import sys
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -126,11 +127,14 @@ def main() -> None:
     for case in [given.only] if given.only else CASES:
         rng = np.random.default_rng([given.seed, CASES.index(case)])
         if case == "domain":
-            drawn = [in_domain(rng) for _ in range(given.draws)]
+            drawn = []
+            for index in range(given.draws):
+                drawn.append(in_domain(rng))
+                print(f"{index} {drawn[-1][1]} {drawn[-1][0]:.4%}", file=sys.stderr, flush=True)
             for name, kind in DOMAIN.items():
                 values = [value for value, made in drawn if made == kind]
                 if values:
-                    print(f"| whole domain, {name}: {len(values)} | {np.median(values):.3%} | {max(values):.3%} |", flush=True)
+                    print(f"| whole domain, {name}: {len(values)} | {np.median(values):.3%} | {max(values):.3%} |")
             continue
         values = [deviation(case, rng) for _ in range(given.draws)]
         print(f"| {case} | {np.median(values):.3%} | {max(values):.3%} |", flush=True)

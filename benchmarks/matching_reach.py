@@ -153,11 +153,12 @@ class _Problem:
             extra = (under * self.extra).sum(axis=0)
             inside = np.where(under, change, np.inf)
             two = np.sort(np.concatenate([inside, np.full((2, n_peaks), np.inf)]), axis=0)[:2]
-            cost = np.where(filled, extra + np.where(filled, two[0], 0.0) + (summed - 1.0 / AREA_ERROR) ** 2, empty_cost)
-            more = extra + self.extra + np.minimum(two[0], change) + (summed + c - 1.0 / AREA_ERROR) ** 2 - cost
+            goal = 1.0 / AREA_ERROR
+            cost = np.where(filled, extra + np.where(filled, two[0], 0.0) + (summed - goal) ** 2, empty_cost)
+            more = extra + self.extra + np.minimum(two[0], change) + (summed + c - goal) ** 2 - cost
             is_alone = under.sum(axis=0) == 1
             left = np.where(inside <= two[0], two[1], two[0])
-            fewer = extra - self.extra + left + (summed - c - 1.0 / AREA_ERROR) ** 2
+            fewer = extra - self.extra + left + (summed - c - goal) ** 2
             fewer = np.where(is_alone, empty_cost, fewer) - cost
             leave = np.append(fewer, -self.missed[:, None], axis=1)[rows, state]
             delta = leave[:, None] + np.append(more, self.missed[:, None], axis=1)
@@ -289,9 +290,7 @@ def reach(sample: samples.Sample, *, max_members: int, least_population: float, 
     n_values = sum(len(p.shift) * (2 if p.has_cq else 1) + len(p.shift) - 1 for p in peaks)
     rng = np.random.default_rng(seed)
     names = sorted(sample.library)
-    subsets = [
-        members for size in range(1, max_members + 1) for members in itertools.combinations(names, size)
-    ]
+    subsets = [members for size in range(1, max_members + 1) for members in itertools.combinations(names, size)]
     mixtures = {m: _Mixture(peaks, [sample.library[name] for name in m], least_population) for m in subsets}
     equal = {m: np.full(len(m), 1.0 / len(m)) for m in subsets}
     found = {m: mixture.chi_square(equal[m], is_rough=True) for m, mixture in mixtures.items()}
