@@ -10,8 +10,9 @@ need no table of their own. Tabulated are eta, tau and, under finite spinning, A
 cubic Lagrange polynomials interpolate. Tables are built once and kept in memory and in the user's cache folder.
 
 Within ``VALID_WIDTH_RATIO`` a line deviates from a direct mrsimulator simulation by at most ``ERROR_BOUND`` of its
-height (tests/analysis/test_kernels.py, benchmarks/kernels.py). Slower spinning than the tables cover, static central
-transitions with shift anisotropy, and nuclei outside that range are simulated with mrsimulator instead.
+height (tests/analysis/test_kernels.py, benchmarks/kernels.py). A small shift anisotropy enters a central transition to
+second order in the table; a larger one by an average of the site's own. Spinning slower than the tables cover and
+static central transitions with shift anisotropy are simulated with mrsimulator instead.
 """
 
 from __future__ import annotations

@@ -13,12 +13,21 @@ that costs is a chi-square:
 The smallest chi-square over mixtures, assignments, populations, offsets and gains is sought by alternation from several
 starts, so that it may come out too large (which makes a sample count as more different than it is), never too small.
 A sample lies out of reach of the list if it exceeds the 95th percentile of chi-square of as many values.
+
+    python benchmarks/matching_reach.py calibration.jsonl --missing-share 0.3 --reach reach.jsonl
+    python benchmarks/matching_reach.py calibration.jsonl --reach reach.jsonl --summarise
+
+The first takes the samples of which a candidate is missing in random order, and can be stopped and called again; the
+second prints how many of those out of reach were noticed.
 """
 
 from __future__ import annotations
 
+import argparse
 import itertools
-from typing import NamedTuple
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import matching_samples as samples
 import numpy as np
@@ -33,8 +42,10 @@ UNEXPLAINED = 25.0
 """Cost of each value of a peak that no line gives: as of a line five site errors away."""
 SEEN = 0.45
 """Lines with at least this probability to be listed are among those of the sample."""
-STAGES = ((25, 1), (8, 5))
+STAGES = ((25, 1), (8, 5), (40, 2), (6, 8))
 """How many of the nearest mixtures are sought anew, and from how many starts each."""
+DOUBTFUL = 1.5
+"""The last two stages are for samples whose chi-square is below this times the limit."""
 LEVEL = 0.95
 
 
@@ -295,7 +306,9 @@ def reach(sample: samples.Sample, *, max_members: int, least_population: float, 
     equal = {m: np.full(len(m), 1.0 / len(m)) for m in subsets}
     found = {m: mixture.chi_square(equal[m], is_rough=True) for m, mixture in mixtures.items()}
     limit = _limit(n_values)
-    for count, starts in STAGES:
+    for stage, (count, starts) in enumerate(STAGES):
+        if stage > 1 and min(found.values()) > DOUBTFUL * limit:
+            break
         for members in sorted(found, key=lambda m: found[m])[:count]:
             for start in range(starts if len(members) > 1 else 2):
                 if found[members] < limit:
@@ -311,3 +324,55 @@ def reach(sample: samples.Sample, *, max_members: int, least_population: float, 
 
 def _limit(n_values: int) -> float:
     return float(chi2.ppf(LEVEL, n_values))
+
+
+def summarise(records: list[dict[str, Any]], reached: dict[tuple[int, int], dict[str, Any]]) -> None:
+    """Print how many missing truths were noticed, by both measures of what differs by more than the DFT error."""
+    found = [(r, reached[r["seed"], r["index"]]) for r in records if (r["seed"], r["index"]) in reached]
+    listed = [r for r in records if r["missing"] is None]
+    print(f"{len(found)} samples with a candidate missing, {len(listed)} with all listed\n")
+    print("| missing truths | number | none of these | something unlisted above 0.2 |\n|---|---|---|---|")
+    groups = {
+        "1.5 DFT errors from the other true ones and one more": [r for r, _ in found if r["distance"] > 1.5],
+        "out of reach of mixtures": [r for r, f in found if f["chi_square"] > f["limit"]],
+        "out of reach by half the limit more": [r for r, f in found if f["chi_square"] > 1.5 * f["limit"]],
+        "out of reach by twice the limit": [r for r, f in found if f["chi_square"] > 2.0 * f["limit"]],
+        "within reach": [r for r, f in found if f["chi_square"] <= f["limit"]],
+        "truth listed (false alarms)": listed,
+    }
+    for name, group in groups.items():
+        if group:
+            none = np.mean([r["outcome"] == "none" for r in group])
+            print(f"| {name} | {len(group)} | {none:.1%} | {np.mean([r['p_none'] >= 0.2 for r in group]):.1%} |")
+
+
+def main() -> None:
+    """Measure samples of records, or summarise."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("records", type=Path, help="records of matching_calibration.py")
+    parser.add_argument("--reach", type=Path, required=True, help="file of what was measured; added to")
+    parser.add_argument("--missing-share", type=float, default=0.3, help="as the records were made")
+    parser.add_argument("--summarise", action="store_true")
+    given = parser.parse_args()
+    records = [json.loads(line) for line in given.records.read_text(encoding="utf-8").splitlines()]
+    lines = given.reach.read_text(encoding="utf-8").splitlines() if given.reach.exists() else []
+    reached = {(f["seed"], f["index"]): f for f in map(json.loads, lines)}
+    if given.summarise:
+        summarise(records, reached)
+        return
+    missing = [r for r in records if r["missing"] is not None]
+    np.random.default_rng(5).shuffle(missing)
+    for r in missing:
+        if (r["seed"], r["index"]) in reached:
+            continue
+        sample = samples.draw(np.random.default_rng([r["seed"], r["index"]]), missing_share=given.missing_share)
+        if sample.missing != r["missing"] or set(sample.truth) != set(r["truth"]):
+            parser.error("the samples of these records are drawn differently: give the --missing-share they had")
+        found = reach(sample, max_members=4, least_population=0.1)
+        line = {"seed": r["seed"], "index": r["index"], **found._asdict(), "limit": found.limit}
+        with given.reach.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(line) + "\n")
+
+
+if __name__ == "__main__":
+    main()
