@@ -175,6 +175,30 @@ def check_candidates(study: StudyFile, candidates: Sequence[Candidate]) -> None:
             f"no candidate holds {', '.join(absent)} (nmr.isotopes); their elements are {', '.join(sorted(present))}"
         )
     always_present_ids(study, candidates)
+    _check_motion(study, candidates)
+
+
+def _check_motion(study: StudyFile, candidates: Sequence[Candidate]) -> None:
+    if study.motion is None:
+        return
+    if study.run.adaptive:
+        raise StudyContentError(
+            "motion: averages are not part of an adaptive run; leave run.adaptive and --adaptive out"
+        )
+    names = {candidate.name for candidate in candidates}
+    for name in study.motion.candidates:
+        if name not in names and name != "bulk":
+            raise StudyContentError(
+                f"motion.candidates: there is no candidate {name!r}; {nearest(name, {*names, 'bulk'})}"
+            )
+    chosen = [candidate for candidate in candidates if study.motion.wants_candidate(candidate)]
+    atoms = {f"{element}{k}" for candidate in chosen for k, element in enumerate(candidate.structure.elements)}
+    for site in study.motion.sites:
+        if site not in atoms:
+            raise StudyContentError(
+                f"motion.sites: {site} is an atom of none of the candidates {', '.join(c.name for c in chosen)}; take "
+                "element and number of an atom, counted from 0, as the report's table of sites does"
+            )
 
 
 def always_present_ids(study: StudyFile, candidates: Iterable[Candidate]) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -37,7 +37,7 @@ def templates(
     if as_json:
         import json
 
-        found: list[dict[str, Any]]
+        found: list[dict[str, object]]
         if name is None:
             listed = {each: load_template(each) for each in template_names()}
             found = [{"name": k, "scheduler": t.scheduler, "description": t.description} for k, t in listed.items()]

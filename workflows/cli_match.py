@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from ..analysis.match_library import Library
     from ..analysis.matching import MatchSettings
+    from ..analysis.matching.energy_prior import EnergyPrior
     from ..analysis.vocabulary import Assignment, Measurement, Method, PredictedSite, Reference
 
 
@@ -34,6 +35,7 @@ def run_match(
     oxidation: Sequence[str],
     protocol: str,
     max_members: int | None,
+    energies: EnergyPrior | None = None,
     is_quick: bool,
     name: str,
     say: Callable[[str], None],
@@ -75,6 +77,7 @@ def run_match(
         update={
             "always_present": _always(always or settings.always_present, library),
             "max_members": max_members or settings.max_members,
+            "energy_prior": energies or settings.energy_prior,
         }
     )
     predicted = {e.candidate.id: [s for s in sites if s.candidate_id == e.candidate.id] for e in library.entries}
@@ -199,6 +202,43 @@ def _always(names: Sequence[str], library: Library) -> tuple[str, ...]:
     if unknown:
         raise MatchOptionError(f"--always names {unknown[0]!r}, which is no candidate; {nearest(unknown[0], by_name)}")
     return tuple(dict.fromkeys(by_name[name] for name in names))
+
+
+def energy_prior(given: Sequence[str], error_ev: float | None, temperature_k: float | None) -> EnergyPrior | None:
+    """The prior that ``--energies`` asks for; None without it, for energies never enter unasked.
+
+    Raises
+    ------
+    MatchOptionError
+        If the error or the temperature is missing, or an energy cannot be read.
+    """
+    from pydantic import ValidationError
+
+    from ..analysis.matching.energy_prior import EnergyPrior
+
+    if not given:
+        if error_ev is not None or temperature_k is not None:
+            raise MatchOptionError(
+                "--energy-error-ev and --energy-temperature-k belong to --energies, which is missing"
+            )
+        return None
+    if error_ev is None or temperature_k is None:
+        raise MatchOptionError(
+            "--energies needs --energy-error-ev, how far the method is trusted for one candidate against another, and "
+            "--energy-temperature-k, at which the sample froze in"
+        )
+    energies: dict[str, float] = {}
+    for text in (part for item in given for part in item.split(",") if part.strip()):
+        name, _, energy = text.rpartition("=")
+        try:
+            energies[name.strip()] = float(energy)
+        except ValueError as error:
+            raise MatchOptionError(f"--energies holds {text!r}; write NAME=EV, e.g. dry=0,wet=-0.4") from error
+    try:
+        return EnergyPrior(energies_ev=energies, error_ev=error_ev, temperature_k=temperature_k)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise MatchOptionError(f"--energies, {first['loc'][-1]}: {first['msg']}") from error
 
 
 def _oxidation_states(given: Sequence[str]) -> dict[str, float] | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from jobflow import Flow, Maker
 
 from .jobs import periodic_tensors, plan_sites, relax, relax_dft, site_tensors
-from .study import DftSettings, NmrSettings, RelaxSettings, element_of
+from .study import DftSettings, MotionSettings, NmrSettings, RelaxSettings, element_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ..structures.symmetry import SiteOrbit
     from ..structures.vocabulary import Candidate
     from .engines.periodic import PeriodicSettings
+    from .interatomic import EmbeddedModel
 
 
 def _default_nmr() -> NmrSettings:
@@ -59,11 +60,13 @@ class DftMaker(Maker):
 
 @dataclass
 class SiteMaker(Maker):
-    """Compute the tensors of one symmetry-distinct site."""
+    """Compute the tensors of one symmetry-distinct site; those that ``motion`` wants are averaged over dynamics too."""
 
     name: str = "nmr"
     settings: NmrSettings = field(default_factory=_default_nmr)
     max_memory_mb: int = 3500
+    motion: MotionSettings | None = None
+    motion_model: EmbeddedModel = "7net-l3i5"
 
     def make(self, candidate: Candidate, orbit: SiteOrbit) -> Job:
         """One job whose output is a ``SiteTensors``."""
@@ -74,7 +77,7 @@ class SiteMaker(Maker):
 
     def after(self, relaxed: Job, candidate: Candidate) -> list[Job]:
         """One job that finds the distinct sites of the relaxed candidate and adds a job for each."""
-        planned: Job = plan_sites(relaxed.output, self.settings, self.max_memory_mb)
+        planned: Job = plan_sites(relaxed.output, self.settings, self.max_memory_mb, self.motion, self.motion_model)
         planned.name = f"plan sites {candidate.name}"
         return [planned]
 
@@ -125,7 +128,12 @@ class PeriodicNmrMaker(Maker):
 
 
 def nmr_maker(
-    settings: NmrSettings, max_memory_mb: int, *, checks_potentials: bool = False
+    settings: NmrSettings,
+    max_memory_mb: int,
+    *,
+    checks_potentials: bool = False,
+    motion: MotionSettings | None = None,
+    motion_model: EmbeddedModel = "7net-l3i5",
 ) -> SiteMaker | PeriodicNmrMaker:
     """The maker of the tensors that a study asks for.
 
@@ -137,9 +145,11 @@ def nmr_maker(
         For one job of the cluster engine.
     checks_potentials
         Whether a periodic engine's files must be on this machine.
+    motion, motion_model
+        Averages that the cluster engine computes besides, and the potential that moves the atoms.
     """
     if settings.periodic is None:
-        return SiteMaker(settings=settings, max_memory_mb=max_memory_mb)
+        return SiteMaker(settings=settings, max_memory_mb=max_memory_mb, motion=motion, motion_model=motion_model)
     return PeriodicNmrMaker(
         settings.periodic, checks_potentials=checks_potentials, elements=tuple(sorted(settings.elements))
     )

@@ -19,11 +19,16 @@ from ..analysis.vocabulary import Experiment  # noqa: TC001  (pydantic evaluates
 from ..structures.errors import nearest
 from ..structures.vocabulary import Frozen, content_hash
 from .engines.protocols import load_protocol
+from .finite_temperature import AverageSettings
 from .interatomic import EmbeddedModel  # noqa: TC001  (pydantic evaluates the annotation)
 from .study_candidates import CandidateSettings, ExportSettings, StudyPath, hashed_candidates
 from .study_yaml import Place, StudyError, explain, parse_yaml
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..structures.symmetry import SiteOrbit
+    from ..structures.vocabulary import Candidate
     from .engines.periodic import PeriodicSettings
 
 ISOTOPE_PATTERN = r"[1-9]\d{0,2}[A-Z][a-z]?"
@@ -141,6 +146,40 @@ class NmrSettings(Frozen):
         return self.protocol if self.periodic is None else self.periodic.label
 
 
+class MotionSettings(AverageSettings):
+    """Which tensors are averaged over molecular dynamics, and how.
+
+    Attributes
+    ----------
+    candidates
+        Names of candidates; all without it. ``bulk`` means every bulk candidate.
+    isotopes
+        All of ``nmr.isotopes`` without it.
+    sites
+        Sites such as ``P3``, by element and number of an atom, counted from 0; all without it.
+    shift_from
+        Where the isotropic shielding is taken from: ``rest`` for references that were fitted to resting crystals, as
+        the shipped ones are, ``average`` for references fitted to averaged compounds.
+    """
+
+    candidates: tuple[str, ...] = ()
+    isotopes: tuple[Isotope, ...] = ()
+    sites: tuple[Annotated[str, Field(pattern=r"^[A-Z][a-z]?\d+$")], ...] = ()
+    shift_from: Literal["rest", "average"] = "rest"
+
+    def wants_candidate(self, candidate: Candidate) -> bool:
+        """Whether sites of a candidate are averaged."""
+        named = {candidate.name, "bulk"} if candidate.kind == "bulk" else {candidate.name}
+        return not self.candidates or not named.isdisjoint(self.candidates)
+
+    def isotope_of(self, orbit: SiteOrbit, isotopes: Sequence[str]) -> str | None:
+        """Isotope of a site that is averaged, of the study's; None for one that is left at rest."""
+        named = {f"{orbit.element}{atom}" for atom in orbit.atom_indices}
+        if self.sites and named.isdisjoint(self.sites):
+            return None
+        return next((i for i in self.isotopes or isotopes if element_of(i) == orbit.element), None)
+
+
 class MeasuredSettings(Frozen):
     """One measured peak list (CSV) or spectrum (Bruker folder, JCAMP-DX, CSDM, ssNake JSON, text) and how it was taken.
 
@@ -217,6 +256,7 @@ class StudyFile(Frozen):
     candidates: CandidateSettings = CandidateSettings()
     relax: RelaxSettings = RelaxSettings()
     nmr: NmrSettings
+    motion: MotionSettings | None = None
     measured: tuple[MeasuredSettings, ...] = ()
     matching: MatchSettings = MatchSettings()
     run: RunSettings = RunSettings()
@@ -243,6 +283,19 @@ class StudyFile(Frozen):
             )
         return self
 
+    @model_validator(mode="after")
+    def _moving_isotopes_are_computed(self) -> Self:
+        if self.motion is None:
+            return self
+        unknown = [isotope for isotope in self.motion.isotopes if isotope not in self.nmr.isotopes]
+        if unknown:
+            raise ValueError(f"motion.isotopes: {unknown[0]} is not in nmr.isotopes; add it there")
+        if self.nmr.engine != "cluster":
+            raise ValueError(f"motion: averages are computed by the cluster engine, not by {self.nmr.engine}")
+        if self.run.adaptive:
+            raise ValueError("motion: averages are not part of an adaptive run; set run.adaptive: false")
+        return self
+
     @property
     def job_hash(self) -> str:
         """Hash of everything that decides which jobs run; measured data, references and matching are not part of it."""
@@ -256,6 +309,8 @@ class StudyFile(Frozen):
                 [step.model_dump(mode="json", exclude={"numbers"}), dft_protocol_hash(step)] for step in self.relax.dft
             ]
         payload["protocol"] = nmr_protocol_hash(self.nmr)
+        if self.motion is not None:
+            payload["motion"] = self.motion.model_dump(mode="json", exclude={"shift_from"})
         if self.structure is not None:
             payload["structure"] = hashlib.sha256(self.structure.read_bytes()).hexdigest()
         films = [coating.film_structure for coating in self.candidates.interfaces if coating.film_structure is not None]

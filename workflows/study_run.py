@@ -90,7 +90,13 @@ def start(run: RunFolder, study: StudyFile, study_path: Path, *, say: Callable[[
     settings = first_settings(study, inputs.measurements, candidates) if study.run.adaptive else study.nmr
     maker = CandidateMaker(
         relax_maker=RelaxMaker(settings=study.relax),
-        site_maker=nmr_maker(settings, study.run.memory_per_job_mb, checks_potentials=runs_here("gipaw", workers)),
+        site_maker=nmr_maker(
+            settings,
+            study.run.memory_per_job_mb,
+            checks_potentials=runs_here("gipaw", workers),
+            motion=study.motion,
+            motion_model=study.relax.model,
+        ),
     )
     parts = StudyMaker(name=study.study, candidate_maker=maker).parts(candidates)
     if workers is not None:
@@ -141,7 +147,15 @@ def go_on(
             break
         add_jobs(run, jobs)
     result = collect(run, study, inputs, last)
+    _write_averages(run, study)
     return Outcome(result=result, report=write_results(run, result), snapshot=last)
+
+
+def _write_averages(run: RunFolder, study: StudyFile) -> None:
+    if study.motion is not None:
+        from .averages import write_averages
+
+        write_averages(run, study)
 
 
 def report_again(run: RunFolder, study: StudyFile, *, is_thorough: bool = False) -> Outcome:
@@ -150,4 +164,5 @@ def report_again(run: RunFolder, study: StudyFile, *, is_thorough: bool = False)
     inputs = load_inputs(study)
     last = snapshot(run.controller())
     result = collect(run, study, inputs, last, is_thorough=is_thorough)
+    _write_averages(run, study)
     return Outcome(result=result, report=write_results(run, result), snapshot=last)
