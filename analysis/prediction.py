@@ -46,7 +46,8 @@ def predict_sites(
     candidate
         The structure the tensors were computed for.
     tensors
-        Its symmetry-distinct sites; elements without an isotope in ``isotopes`` are passed over.
+        Its symmetry-distinct sites; elements without an isotope in ``isotopes`` are passed over. Standard errors of
+        averages over motion add to those of the method.
     references
         One reference per isotope.
     isotopes
@@ -85,6 +86,12 @@ def predict_sites(
             floor = reference.cq_error_mhz
             if floor is None or not nucleus.is_quadrupolar:
                 floor = BARN_AU_TO_MHZ * abs(nucleus.quadrupole_barn) * EFG_ERROR_AU
+            motion = site.motion
+            shift_noise = cq_noise = 0.0
+            if motion is not None:
+                cq_noise = reference.cq_factor * motion.cq_error_mhz
+                if motion.shift_from == "average":
+                    shift_noise = abs(reference.slope) * motion.sigma_iso_error_ppm
             sites.append(
                 PredictedSite(
                     candidate_id=candidate.id,
@@ -94,11 +101,11 @@ def predict_sites(
                     region=candidate.regions[first],
                     sigma_iso_ppm=site.sigma_iso_ppm,
                     delta_iso_ppm=shift.iso_ppm,
-                    delta_error_ppm=reference.error_of(environments[first]),
+                    delta_error_ppm=math.hypot(reference.error_of(environments[first]), shift_noise),
                     zeta_csa_ppm=shift.zeta_ppm,
                     eta_csa=shift.eta,
                     cq_mhz=cq_mhz,
-                    cq_error_mhz=math.hypot(reference.cq_error_fraction * cq_mhz, floor),
+                    cq_error_mhz=math.hypot(reference.cq_error_fraction * cq_mhz, floor, cq_noise),
                     eta_q=coupling.eta,
                     distance_to_h_ang=distance_to_hydrogen(candidate.structure, first),
                     environment=environments[first],

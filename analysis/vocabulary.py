@@ -37,6 +37,39 @@ class Method(Frozen):
         return f"{self.engine}/{self.functional}/{self.protocol}"
 
 
+class MotionAverage(Frozen):
+    """What the tensors of a moving site are averages of, beside those at rest by the same method.
+
+    Attributes
+    ----------
+    source, temperature_k
+        ``molecular dynamics`` or ``harmonic vibrations``, and its temperature.
+    n_snapshots
+        Snapshots that were averaged.
+    sigma_iso_ppm, sigma_iso_error_ppm, rest_sigma_iso_ppm
+        Isotropic shielding of the average, its standard error, and the one at rest.
+    cq_mhz, cq_error_mhz, rest_cq_mhz
+        |CQ| of the averaged field gradient, its standard error, and |CQ| at rest; zero without a quadrupole moment.
+    shift_from
+        Whether the isotropic part of the site's shielding is that at rest or that of the average. References fitted to
+        resting crystals already hold the vibrations of these crystals, so that ``rest`` goes with them.
+    flags
+        Why static tensors are not to be trusted; empty where they are.
+    """
+
+    source: str
+    temperature_k: float = Field(gt=0)
+    n_snapshots: int = Field(ge=1)
+    sigma_iso_ppm: float
+    sigma_iso_error_ppm: float = Field(ge=0)
+    rest_sigma_iso_ppm: float
+    cq_mhz: float = Field(default=0.0, ge=0)
+    cq_error_mhz: float = Field(default=0.0, ge=0)
+    rest_cq_mhz: float = Field(default=0.0, ge=0)
+    shift_from: Literal["rest", "average"] = "rest"
+    flags: tuple[str, ...] = ()
+
+
 class SiteTensors(Frozen):
     """Shielding and EFG tensors of one symmetry-distinct site, expanded to its equivalents.
 
@@ -57,6 +90,8 @@ class SiteTensors(Frozen):
         Numbers that were checked, for example ``gap_ev`` or ``n_electrons``.
     cpu_seconds
         Processor time of the computation.
+    motion
+        Set where the tensors are averages over motion.
     """
 
     structure_id: str
@@ -67,6 +102,7 @@ class SiteTensors(Frozen):
     method: Method
     checks: dict[str, float] = Field(default_factory=dict)
     cpu_seconds: float = 0.0
+    motion: MotionAverage | None = None
 
     @model_validator(mode="after")
     def _one_tensor_per_atom(self) -> Self:

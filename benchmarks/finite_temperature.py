@@ -1,7 +1,7 @@
 """Tensors of moving atoms against those of resting ones: 27Al and 31P of berlinite, 35Cl of the argyrodite Li6PS5Cl.
 
 Usage: python benchmarks/finite_temperature.py FOLDER {berlinite,argyrodite} [--snapshots 8] [--steps 600]
-           [--temperature 300] [--elements P] [--part dynamics|molecular|harmonic|all]
+           [--temperature 300] [--timestep 2] [--elements P] [--part dynamics|molecular|harmonic|all]
 
 SevenNet (7net-0) moves the primitive cell, the cluster engine computes one atom per snapshot. Trajectory and tensors
 are kept in FOLDER; a run that was stopped goes on.
@@ -155,6 +155,7 @@ def main() -> None:
     parser.add_argument("--snapshots", type=int, default=8)
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--temperature", type=float, default=300.0)
+    parser.add_argument("--timestep", type=float, default=2.0, help="fs")
     parser.add_argument("--elements", nargs="*", help="only these, for example P")
     parser.add_argument("--part", default="all", choices=("dynamics", "molecular", "harmonic", "all"))
     options = parser.parse_args()
@@ -165,7 +166,7 @@ def main() -> None:
         n_snapshots=options.snapshots,
         dynamics=DynamicsSettings(
             temperature_k=options.temperature,
-            timestep_fs=2.0,
+            timestep_fs=options.timestep,
             friction_per_fs=0.02,
             equilibration_steps=75,
             steps=options.steps,

@@ -18,9 +18,9 @@ from surfshift.workflows.melt_quench import (
     MeltQuenchSettings,
     crystal_entry,
     melt_quench,
-    random_phosphate,
     relax_glass,
 )
+from surfshift.workflows.packing import random_phosphate
 from surfshift.workflows.pair_potential import aluminophosphate_calculator
 
 if TYPE_CHECKING:

@@ -166,9 +166,18 @@ def report(system: SurfaceSystem, folder: Path) -> None:
             for name, gamma in zip(verdict.energies.names, verdict.energies.gamma_ev_per_ang2, strict=True)
         )
         print(f"{place.description}: {verdict.name} ({100 * verdict.probability:.0f} %); J/m2: {values}")
-    for bar in (1e-9, 1e-6, 1e-3, 0.0158):
-        change = transition_temperature(system, State(pressures_bar={"H2O": bar}), "dry", "hydroxylated")
-        print(f"p(H2O) {bar:g} bar: {change}")
+    known = [slab.name for slab in system.slabs]
+    pairs = [("dry", "hydroxylated"), ("dry", "half hydroxylated"), ("half hydroxylated", "hydroxylated")]
+    for first, second in pairs:
+        if not {first, second} <= set(known):
+            continue
+        for bar in (1e-9, 1e-6, 1e-3, 0.0158):
+            change = transition_temperature(system, State(pressures_bar={"H2O": bar}), first, second)
+            print(f"{first} and {second}, p(H2O) {bar:g} bar: {change}")
+    for slab in system.slabs[1:]:
+        n_water = slab.composition.get("H", 0) // 2
+        gain = slab.energy_ev - system.slabs[0].energy_ev - n_water * system.reservoirs[1].energy_ev
+        print(f"{slab.name}: {n_water} split molecules, {gain / max(1, n_water):.3f} eV each")
     temperatures = [float(t) for t in range(150, 1001, 10)]
     draw_line_diagram(
         system,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from . import cli_archive, cli_hpc, cli_init, cli_view
+from . import cli_archive, cli_hpc, cli_init, cli_motion, cli_view
 from .cli_coatings import register
 from .cli_examples import add_examples
 
@@ -386,6 +386,14 @@ def match(
     oxidation_states: Annotated[
         list[str] | None, typer.Option(help="Charges where they cannot be found: Al=3,O=-2.", metavar="LIST")
     ] = None,
+    energies: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Energies as a prior, eV per exchanged unit: dry=0,wet=-0.4. Never used unasked.", metavar="LIST"
+        ),
+    ] = None,
+    energy_error_ev: Annotated[float | None, typer.Option(help="Error of --energies, eV.")] = None,
+    energy_temperature_k: Annotated[float | None, typer.Option(help="At which the sample froze in, kelvin.")] = None,
     protocol: Annotated[str, typer.Option(help="Name of the protocol of the library's files.")] = "as in file",
     quick: Annotated[bool, typer.Option("--quick", help="Leave out sensitivities and next steps.")] = False,
     name: Annotated[str, typer.Option(help="Title of the report.")] = "match",
@@ -398,8 +406,9 @@ def match(
     QE-GIPAW folders, or the results of studies and screenings.
     """
     del debug
-    from .cli_match import finish_match, run_match
+    from .cli_match import energy_prior, finish_match, run_match
 
+    prior = energy_prior(energies or (), energy_error_ev, energy_temperature_k)
     options = {
         "isotope": isotope,
         "field_tesla": field_tesla,
@@ -418,6 +427,7 @@ def match(
         oxidation=oxidation_states or (),
         protocol=protocol,
         max_members=max_members,
+        energies=prior,
         is_quick=quick,
         name=name,
         say=_tell if as_json else _say,
@@ -434,6 +444,7 @@ register(app, _say)
 cli_init.register(app, _say)
 cli_archive.register(app, _say)
 cli_view.register(app, _say)
+cli_motion.register(app, _console)
 add_examples(app)
 
 

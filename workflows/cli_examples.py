@@ -73,6 +73,18 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "surfshift hpc estimate study.yaml",
         "surfshift hpc estimate study.yaml --workers workers.yaml --json",
     ),
+    "motion average": (
+        "surfshift motion average AlPO4_berlinite --isotope 31P --timestep-fs 2",
+        "surfshift motion average argyrodite.cif --isotope 35Cl --steps 5000 --model 7net-0 --folder argyrodite-300",
+    ),
+    "motion phonons": (
+        "surfshift motion phonons AlPO4_berlinite --supercell 2 2 1 --follow 3",
+        "surfshift motion phonons slab.cif --slab --supercell 2 2 1 --mesh 4 4 1 --temperature-k 393",
+    ),
+    "motion glass": (
+        "surfshift motion glass AlPO4 --n-phosphorus 12 --model pair --melt-steps 2000 --quench-steps 8000",
+        "surfshift motion glass LiPON --n-phosphorus 8 --n-nitrogen 3 --seed 2",
+    ),
     "phases list": ("surfshift phases list Li-Al-P-O", "surfshift phases list Li-P-O --json"),
     "phases compute": ("surfshift phases compute rows.jsonl", "surfshift phases compute rows.jsonl --only Li3PO4"),
     "phases order": ("surfshift phases order LATP_x0.3 rows.jsonl --cells 2",),

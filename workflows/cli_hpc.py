@@ -90,7 +90,7 @@ def check(
     *,
     worker: Annotated[str | None, typer.Option("--worker", help="Only this one; all without it.")] = None,
     elements: Annotated[
-        str, typer.Option("--elements", help="Also look for the pseudopotentials of these: H,O,Al,P.", metavar="LIST")
+        str, typer.Option("--elements", help="Look for UPF files, POTCARs of these: H,O,Al.", metavar="LIST")
     ] = "",
     wait: Annotated[float, typer.Option("--wait", help="Seconds that the job may wait in the queue.")] = 120.0,
     as_json: JsonOption = False,
@@ -187,5 +187,7 @@ def estimate(
     Console().print(table)
     total = sum(cost.core_hours for cost in costs)
     print(f"together about {total:.1f} core hours, right to a factor of about three")
+    if settings.nmr.periodic is not None:
+        print(f"that of the GIPAW jobs of {settings.nmr.engine} is a guess, ten times a ground state")
     if file and file.placement.limits.core_hours:
         print(f"budget in the workers' file: {file.placement.limits.core_hours:g} core hours")

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from ..analysis.match_library import Library
     from ..analysis.matching import MatchSettings
+    from ..analysis.matching.energy_prior import EnergyPrior
     from ..analysis.vocabulary import Assignment, Measurement, Method, PredictedSite, Reference
 
 
@@ -34,6 +35,7 @@ def run_match(
     oxidation: Sequence[str],
     protocol: str,
     max_members: int | None,
+    energies: EnergyPrior | None = None,
     is_quick: bool,
     name: str,
     say: Callable[[str], None],
@@ -75,6 +77,7 @@ def run_match(
         update={
             "always_present": _always(always or settings.always_present, library),
             "max_members": max_members or settings.max_members,
+            "energy_prior": energies or settings.energy_prior,
         }
     )
     predicted = {e.candidate.id: [s for s in sites if s.candidate_id == e.candidate.id] for e in library.entries}
@@ -163,9 +166,8 @@ def _references(
     isotopes: Sequence[str], library: Library, own_file: Path | None
 ) -> tuple[dict[str, Reference], list[str]]:
     """Reference of every isotope: the user's, that of the study's result, a shipped one, or wide priors; and notes."""
-    from ..analysis.reference_fit import MixedMethodsError, wide_reference
     from ..analysis.reference_table import read_references
-    from ..analysis.references import ReferenceMissingError, load_reference
+    from .reference_choice import reference_for
 
     own = read_references(own_file) if own_file is not None else {}
     used: dict[str, Reference] = {}
@@ -175,26 +177,8 @@ def _references(
         if not methods:
             notes.append(f"{isotope} was measured, but no candidate holds {element_of(isotope)}; it is left out")
             continue
-        method = methods[0]
-        if isotope in own:
-            if own[isotope].method.key != method.key:
-                raise MixedMethodsError(
-                    f"{own_file}: the {isotope} reference is for {own[isotope].method.key}, the library was computed "
-                    f"with {method.key}: shifts compare only within one method. Fit one with 'surfshift reference "
-                    f"TABLE.csv --isotope {isotope} --engine {method.engine} --functional {method.functional} "
-                    f"--protocol '{method.protocol}' --protocol-hash {method.protocol_hash} --out own.json'"
-                )
-            used[isotope] = own[isotope]
-            continue
-        shipped = [r for r in library.references if r.isotope == isotope and r.method.key == method.key]
-        fitted = [r for r in shipped if not r.is_wide]
-        if fitted:
-            used[isotope] = fitted[0]
-            continue
-        try:
-            used[isotope] = load_reference(isotope, method)
-        except ReferenceMissingError:
-            used[isotope] = wide_reference(isotope, method)
+        used[isotope] = reference_for(isotope, methods, own=own, own_file=own_file, known=library.references)
+        if used[isotope].is_wide:
             notes.append(used[isotope].note)
     unused = sorted(set(own) - set(isotopes))
     if unused:
@@ -218,6 +202,43 @@ def _always(names: Sequence[str], library: Library) -> tuple[str, ...]:
     if unknown:
         raise MatchOptionError(f"--always names {unknown[0]!r}, which is no candidate; {nearest(unknown[0], by_name)}")
     return tuple(dict.fromkeys(by_name[name] for name in names))
+
+
+def energy_prior(given: Sequence[str], error_ev: float | None, temperature_k: float | None) -> EnergyPrior | None:
+    """The prior that ``--energies`` asks for; None without it, for energies never enter unasked.
+
+    Raises
+    ------
+    MatchOptionError
+        If the error or the temperature is missing, or an energy cannot be read.
+    """
+    from pydantic import ValidationError
+
+    from ..analysis.matching.energy_prior import EnergyPrior
+
+    if not given:
+        if error_ev is not None or temperature_k is not None:
+            raise MatchOptionError(
+                "--energy-error-ev and --energy-temperature-k belong to --energies, which is missing"
+            )
+        return None
+    if error_ev is None or temperature_k is None:
+        raise MatchOptionError(
+            "--energies needs --energy-error-ev, how far the method is trusted for one candidate against another, and "
+            "--energy-temperature-k, at which the sample froze in"
+        )
+    energies: dict[str, float] = {}
+    for text in (part for item in given for part in item.split(",") if part.strip()):
+        name, _, energy = text.rpartition("=")
+        try:
+            energies[name.strip()] = float(energy)
+        except ValueError as error:
+            raise MatchOptionError(f"--energies holds {text!r}; write NAME=EV, e.g. dry=0,wet=-0.4") from error
+    try:
+        return EnergyPrior(energies_ev=energies, error_ev=error_ev, temperature_k=temperature_k)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise MatchOptionError(f"--energies, {first['loc'][-1]}: {first['msg']}") from error
 
 
 def _oxidation_states(given: Sequence[str]) -> dict[str, float] | None:

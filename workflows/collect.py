@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
@@ -11,17 +12,21 @@ from typing import TYPE_CHECKING, Any
 from ..analysis.vocabulary import Relaxation, SiteTensors, Spectrum, StudyResult
 from ..structures.errors import SurfshiftError
 from .candidates import Inputs, always_present_ids
-from .jobs import wanted_sites
+from .jobs import moving_sites, wanted_sites
 from .queue.records import JobStatus, Snapshot
+from .reference_choice import engine_notes, with_references
 from .study import element_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from ..analysis.matching import MatchSettings
     from ..analysis.vocabulary import Assignment, PredictedSite
+    from ..structures.symmetry import SiteOrbit
     from ..structures.vocabulary import Candidate
     from .adaptive import Decision
+    from .finite_temperature import AveragedSite
     from .queue.folder import RunFolder
     from .study import StudyFile
 
@@ -62,19 +67,32 @@ def start_state(study: StudyFile, study_path: Path) -> dict[str, Any]:
 
 
 def outputs(run: RunFolder) -> tuple[tuple[Relaxation, ...], tuple[SiteTensors, ...]]:
-    """The last relaxation of every candidate and every site that is finished, in the order of their jobs."""
+    """The last relaxation of every candidate and every site that is finished, in the order of their jobs.
+
+    A periodic engine's job has the sites of a whole candidate as its output.
+    """
+    decoded = _decoded(run)
+    last = {output.start_id: output for output in decoded if isinstance(output, Relaxation)}
+    sites = [site for output in decoded for site in (output if isinstance(output, list) else [output])]
+    return tuple(last.values()), tuple(site for site in sites if isinstance(site, SiteTensors))
+
+
+def averaged_sites(run: RunFolder) -> tuple[AveragedSite, ...]:
+    """Every average over motion that is finished."""
+    from .finite_temperature import AveragedSite
+
+    return tuple(output for output in _decoded(run) if isinstance(output, AveragedSite))
+
+
+def _decoded(run: RunFolder) -> list[Any]:
+    """Outputs of all finished jobs, in their order."""
     from monty.json import MontyDecoder
 
     controller = run.controller()
     order = {d["uuid"]: int(d["db_id"]) for d in controller.jobs.find({"state": "COMPLETED"}, ["uuid", "db_id"])}
     documents = [d for d in controller.jobstore.docs_store.query({}, ["uuid", "output"]) if d["uuid"] in order]
     documents.sort(key=lambda document: order[document["uuid"]])
-    decoded = [MontyDecoder().process_decoded(document["output"]) for document in documents]
-    last = {output.start_id: output for output in decoded if isinstance(output, Relaxation)}
-    return (
-        tuple(last.values()),
-        tuple(output for output in decoded if isinstance(output, SiteTensors)),
-    )
+    return [MontyDecoder().process_decoded(document["output"]) for document in documents]
 
 
 def collect(
@@ -94,24 +112,42 @@ def collect(
         n_left = len(snapshot.jobs) - snapshot.count(JobStatus.DONE) - snapshot.count(JobStatus.FAILED)
         failures.append(f"{n_left} jobs have not run yet; go on with 'surfshift resume'")
     decision = adaptive_decision(run, study, inputs, snapshot)
-    protocol = study.nmr.protocol if decision is None else decision.protocol
+    protocol = study.nmr.method_name if decision is None else decision.protocol
+    averages = averaged_sites(run) if study.motion is not None else ()
     by_candidate: dict[str, tuple[SiteTensors, ...]] = {}
     complete: list[Candidate] = []
     for relaxation in relaxations:
         candidate = relaxation.candidate
-        own = {t.atom_indices[0]: t for t in tensors if _is_of(t, candidate, protocol)}
+        wanted = {orbit.atom_indices[0] for orbit in wanted_sites(candidate, study.nmr)}
+        own = {t.atom_indices[0]: t for t in tensors if _is_of(t, candidate, protocol) and t.atom_indices[0] in wanted}
+        if study.motion is not None:
+            moving = [site.site_tensors(shift_from=study.motion.shift_from) for site in averages]
+            own |= {t.atom_indices[0]: t for t in moving if _is_of(t, candidate, protocol)}
         by_candidate[candidate.id] = tuple(own[atom] for atom in sorted(own))
         if decision is not None and candidate.id in decision.ruled_out:
             continue
         nmr = study.nmr if decision is None else study.nmr.model_copy(update={"isotopes": decision.complete})
         missing = [o for o in wanted_sites(candidate, nmr) if o.atom_indices[0] not in own]
+        resting = [
+            orbit
+            for orbit, _ in moving_sites(candidate, nmr, study.motion)
+            if orbit not in missing and own[orbit.atom_indices[0]].motion is None
+        ]
         if missing:
-            named = ", ".join(f"{orbit.element}{orbit.atom_indices[0]}" for orbit in missing)
-            failures.append(f"{candidate.name}: left out of the matching, its tensors of {named} are missing")
+            failures.append(f"{candidate.name}: left out of the matching, its tensors of {_named(missing)} are missing")
+        elif resting:
+            failures.append(
+                f"{candidate.name}: left out of the matching, its averages over motion of {_named(resting)} are missing"
+            )
         else:
             complete.append(candidate)
     if decision is not None:
         inputs = _adapted(study, inputs, decision)
+    if study.nmr.periodic is not None:
+        inputs, mixed = with_references(study, inputs, [t for own in by_candidate.values() for t in own])
+        failures += mixed
+        told = [n for c in complete for n in engine_notes(study.nmr.periodic, c, by_candidate[c.id])]
+        inputs = replace(inputs, notes=(*inputs.notes, *told))
     sites = _predicted(relaxations, by_candidate, inputs)
     assignment = _matched(study, inputs, complete, sites, failures, decision=decision)
     result = StudyResult(
@@ -130,6 +166,10 @@ def collect(
     if known is not None and (known.sensitivities if is_thorough else known.calculations):
         return known
     return _advised(study, result, complete, decision, with_sensitivities=is_thorough)
+
+
+def _named(orbits: Sequence[SiteOrbit]) -> str:
+    return ", ".join(f"{orbit.element}{orbit.atom_indices[0]}" for orbit in orbits)
 
 
 def _known_advice(run: RunFolder, result: StudyResult) -> StudyResult | None:
@@ -263,9 +303,18 @@ def provenance(run: RunFolder, study: StudyFile, tensors: tuple[SiteTensors, ...
     entries["study file, SHA-256 when submitted"] = str(state["study_sha256"])
     entries["hash of everything that decides the jobs"] = study.job_hash
     entries["relaxation"] = study.relax.model_dump_json()
+    if study.motion is not None:
+        entries["averages over motion"] = study.motion.model_dump_json()
     for key in sorted({site.method.key for site in tensors}):
         entries.setdefault("NMR method", key)
-    entries["processor time of all sites, s"] = f"{sum(site.cpu_seconds for site in tensors):.0f}"
+    if study.nmr.periodic is None:
+        entries["processor time of all sites, s"] = f"{sum(site.cpu_seconds for site in tensors):.0f}"
+    else:
+        methods = {(site.element, site.method.key) for site in tensors}
+        entries |= {f"NMR method of {element}": key for element, key in sorted(methods)}
+        programs = sorted({(site.method.engine, site.method.engine_version) for site in tensors})
+        entries |= {f"version of {name}": version for name, version in programs}
+        entries["NMR protocol"] = study.nmr.periodic.numbers_of().model_dump_json()
     for number, note in enumerate(inputs.notes, start=1):
         entries[f"note {number}"] = note
     return entries

@@ -228,26 +228,38 @@ def _checked_frame(atoms: Atoms, settings: DynamicsSettings, step: int) -> Atoms
     """
     from ase import Atoms as Bare
 
+    fluctuation = np.sqrt(2.0 / (3.0 * len(atoms)))
+    # the start is at twice the temperature
+    hottest = 2.0 * settings.temperature_k * max(TOO_HOT / 2.0, 1.0 + 10.0 * fluctuation)
+    energy, kelvin = check_frame(atoms, step=step, hottest_k=hottest)
+    bare = Bare(atoms.get_chemical_symbols(), positions=atoms.get_positions(), cell=atoms.cell, pbc=atoms.pbc)
+    bare.set_momenta(atoms.get_momenta())
+    bare.info.update(step=step, energy_ev=energy, kelvin=kelvin)
+    return bare
+
+
+def check_frame(atoms: Atoms, *, step: int, hottest_k: float) -> tuple[float, float]:
+    """Energy (eV) and temperature (K) of a frame that is physical.
+
+    Raises
+    ------
+    BlewUpError
+        If a number is not finite, the frame is hotter than ``hottest_k``, or two atoms fuse.
+    """
     energy, kelvin = float(atoms.get_potential_energy()), float(atoms.get_temperature())
     advice = "take a smaller timestep_fs, relax the start, or doubt the potential here"
     where = f"molecular dynamics blew up at step {step}"
     if not (np.isfinite(energy) and np.isfinite(atoms.get_positions()).all() and np.isfinite(kelvin)):
         raise BlewUpError(f"{where}: energy or positions are not finite; {advice}")
-    fluctuation = np.sqrt(2.0 / (3.0 * len(atoms)))
-    # the start is at twice the temperature
-    hottest = 2.0 * settings.temperature_k * max(TOO_HOT / 2.0, 1.0 + 10.0 * fluctuation)
-    if kelvin > hottest:
-        raise BlewUpError(f"{where}: {kelvin:.0f} K where {settings.temperature_k:.0f} K are wanted; {advice}")
+    if kelvin > hottest_k:
+        raise BlewUpError(f"{where}: {kelvin:.0f} K where at most {hottest_k:.0f} K are credible; {advice}")
     pair = _too_close(atoms)
     if pair is not None:
         i, j, distance = pair
         raise BlewUpError(
             f"{where}: {atoms.symbols[i]}{i} and {atoms.symbols[j]}{j} are {distance:.2f} A apart; {advice}"
         )
-    bare = Bare(atoms.get_chemical_symbols(), positions=atoms.get_positions(), cell=atoms.cell, pbc=atoms.pbc)
-    bare.set_momenta(atoms.get_momenta())
-    bare.info.update(step=step, energy_ev=energy, kelvin=kelvin)
-    return bare
+    return energy, kelvin
 
 
 def _too_close(atoms: Atoms) -> tuple[int, int, float] | None:

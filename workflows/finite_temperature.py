@@ -25,7 +25,8 @@ from ..analysis.motion import (
     inefficiency,
     motion_flags,
 )
-from ..analysis.vocabulary import SiteTensors
+from ..analysis.tensors import quadrupole
+from ..analysis.vocabulary import MotionAverage, SiteTensors
 from ..structures.symmetry import SiteOrbit
 from ..structures.vocabulary import AtomicStructure, Frozen, Tensor3, as_tensor3
 from .dynamics import DynamicsSettings, Trajectory, run_dynamics
@@ -154,18 +155,38 @@ class AveragedSite(Frozen):
         """Whether nothing speaks against the tensors of the resting structure."""
         return not self.flags
 
-    def site_tensors(self) -> SiteTensors:
-        """The averages as tensors of the resting structure's site, for prediction and matching."""
+    def site_tensors(self, *, shift_from: Literal["rest", "average"] = "rest") -> SiteTensors:
+        """The averages as tensors of the resting structure's site, for prediction and matching.
+
+        Parameters
+        ----------
+        shift_from
+            Where the isotropic shielding is taken from. A reference that was fitted to resting crystals holds their
+            vibrations already, so that an averaged shielding would count them twice; with a reference fitted to
+            averaged compounds take ``average``.
+        """
+        average, nucleus = self.average, nucleus_of(self.isotope)
+        shielding = np.array(average.shielding_ppm)
+        if shift_from == "rest":
+            shielding = shielding + (self.static.sigma_iso_ppm - average.sigma_iso_ppm) * np.eye(3)
+        rest_cq = abs(quadrupole(self.static.efg_au[0], nucleus).cq_mhz) if nucleus.quadrupole_barn else 0.0
         return self.static.model_copy(
             update={
-                "shielding_ppm": self.orbit.expand(np.array(self.average.shielding_ppm)),
-                "efg_au": self.orbit.expand(np.array(self.average.efg_au)),
-                "checks": {
-                    "temperature_k": self.temperature_k,
-                    "n_snapshots": float(self.average.n_samples),
-                    "sigma_iso_error_ppm": self.average.sigma_iso_error_ppm,
-                    "cq_error_mhz": self.average.cq_error_mhz,
-                },
+                "shielding_ppm": self.orbit.expand(shielding),
+                "efg_au": self.orbit.expand(np.array(average.efg_au)),
+                "motion": MotionAverage(
+                    source=self.source,
+                    temperature_k=self.temperature_k,
+                    n_snapshots=average.n_samples,
+                    sigma_iso_ppm=average.sigma_iso_ppm,
+                    sigma_iso_error_ppm=average.sigma_iso_error_ppm,
+                    rest_sigma_iso_ppm=self.static.sigma_iso_ppm,
+                    cq_mhz=average.cq_mhz,
+                    cq_error_mhz=average.cq_error_mhz,
+                    rest_cq_mhz=rest_cq,
+                    shift_from=shift_from,
+                    flags=self.flags,
+                ),
                 "cpu_seconds": self.motion_cpu_seconds + self.tensors_cpu_seconds,
             }
         )
@@ -292,6 +313,19 @@ def draw_snapshots(
     """
     trajectory = run_dynamics(structure, settings.dynamics, folder, calculator, model=model, report=report)
     assert trajectory is not None
+    return drawn_from(trajectory, structure, orbit, settings)
+
+
+def drawn_from(
+    trajectory: Trajectory, structure: AtomicStructure, orbit: SiteOrbit, settings: AverageSettings
+) -> Drawn:
+    """Snapshots of a site from a trajectory, and what is known of their motion.
+
+    Raises
+    ------
+    MotionError
+        If the run is too short for the snapshots.
+    """
     choice = choose_frames(trajectory, structure, orbit.atom_indices[0], settings.n_snapshots)
     moved = hopped(
         trajectory.positions_ang[choice.first :],

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from jobflow import Flow, Response, job
 
 from ..structures.vocabulary import AtomicStructure, Candidate, Region
+from .finite_temperature import AverageSettings
 
 if TYPE_CHECKING:
     from jobflow import Job
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
     from ..analysis.vocabulary import Relaxation, SiteTensors
     from ..structures.symmetry import SiteOrbit
     from .engines.periodic import PeriodicSettings
-    from .study import DftSettings, NmrSettings, RelaxSettings
+    from .motion_flows import ForceModel
+    from .study import DftSettings, MotionSettings, NmrSettings, RelaxSettings
 
 
 @job
@@ -62,16 +64,49 @@ def periodic_tensors(
 
 
 @job
-def plan_sites(relaxation: Relaxation, nmr: NmrSettings, max_memory_mb: int) -> Response[int]:
-    """Add one job for every symmetry-distinct site of a relaxed candidate; the output is their number."""
+def plan_sites(
+    relaxation: Relaxation,
+    nmr: NmrSettings,
+    max_memory_mb: int,
+    motion: MotionSettings | None = None,
+    model: ForceModel = "7net-l3i5",
+) -> Response[int]:
+    """Add one job for every symmetry-distinct site of a relaxed candidate; the output is their number.
+
+    The sites that ``motion`` wants are averaged over molecular dynamics with ``model`` as well.
+    """
     from .flows import SiteMaker
 
     maker = SiteMaker(settings=nmr, max_memory_mb=max_memory_mb)
     candidate = relaxation.candidate
-    jobs: list[Flow | Job] = [maker.make(candidate, orbit) for orbit in wanted_sites(candidate, nmr)]
+    orbits = wanted_sites(candidate, nmr)
+    jobs: list[Flow | Job] = [maker.make(candidate, orbit) for orbit in orbits]
     if not jobs:
         return Response(output=0)
-    return Response(output=len(jobs), addition=Flow(jobs, name=f"sites of {candidate.name}"))
+    moving = moving_sites(candidate, nmr, motion)
+    if motion is not None and moving:
+        from .motion_flows import AverageMaker
+
+        rest = {orbit: made.output for orbit, made in zip(orbits, jobs, strict=True)}
+        averages = AverageMaker(
+            name=candidate.name,
+            settings=AverageSettings(**{name: getattr(motion, name) for name in AverageSettings.model_fields}),
+            model=model,
+            protocol=nmr.protocol,
+            max_memory_mb=max_memory_mb,
+        )
+        jobs.append(averages.make(candidate.structure, moving, [rest[orbit] for orbit, _ in moving]))
+    return Response(output=len(orbits), addition=Flow(jobs, name=f"sites of {candidate.name}"))
+
+
+def moving_sites(
+    candidate: Candidate, nmr: NmrSettings, motion: MotionSettings | None
+) -> tuple[tuple[SiteOrbit, str], ...]:
+    """Sites of a candidate that are averaged over motion, with their isotopes."""
+    if motion is None or not motion.wants_candidate(candidate):
+        return ()
+    found = ((orbit, motion.isotope_of(orbit, nmr.isotopes)) for orbit in wanted_sites(candidate, nmr))
+    return tuple((orbit, isotope) for orbit, isotope in found if isotope is not None)
 
 
 def wanted_sites(candidate: Candidate, nmr: NmrSettings) -> tuple[SiteOrbit, ...]:

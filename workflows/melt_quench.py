@@ -15,16 +15,14 @@ from pydantic import Field, model_validator
 
 from ..structures.errors import SurfshiftError
 from ..structures.vocabulary import AtomicStructure, Frozen
+from .dynamics import TOO_HOT, check_frame
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ase import Atoms
     from ase.calculators.calculator import Calculator
     from numpy.typing import NDArray
-
-MAX_TRIALS = 2_000
-"""Trials for one unit of a random packing before the packing starts anew with smaller distances."""
-
-PO_LENGTH_ANG = 1.53
 
 ROUGH_FMAX_EV_PER_ANG = 2.0
 """Down to this force a relaxation goes safely downhill (FIRE), below it fast (LBFGS)."""
@@ -34,7 +32,7 @@ STEPS_KEPT = 5
 
 
 class GlassError(SurfshiftError):
-    """A glass that cannot be packed, or a run folder that belongs to another run."""
+    """A glass that cannot be packed, or a run folder that belongs to another run or cannot be read."""
 
 
 class MeltQuenchSettings(Frozen):
@@ -43,7 +41,7 @@ class MeltQuenchSettings(Frozen):
     Attributes
     ----------
     seed
-        Of the packing, the first velocities and the thermostat.
+        Of the first velocities and the thermostat.
     melt_k, final_k
         Temperatures, kelvin; ``melt_steps`` are run at ``melt_k`` and ``quench_steps`` on the way down, linearly.
     timestep_fs, friction_per_fs
@@ -78,77 +76,6 @@ class MeltQuenchSettings(Frozen):
         return self.melt_k + share * (self.final_k - self.melt_k)
 
 
-def random_phosphate(n_formula_units: int, density_g_cm3: float, *, seed: int) -> AtomicStructure:
-    """A cubic cell of AlPO4 with PO4 tetrahedra and Al at random places and orientations.
-
-    Parameters
-    ----------
-    n_formula_units
-        Number of AlPO4.
-    density_g_cm3
-        Sets the cell's volume.
-    seed
-        Of the random places.
-
-    Raises
-    ------
-    GlassError
-        If no packing without clashes is found.
-    """
-    volume = n_formula_units * 121.953 / (density_g_cm3 * 0.602214076)
-    edge = volume ** (1 / 3)
-    rng = np.random.default_rng(seed)
-    for scale in (1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7):
-        packed = _pack(n_formula_units, edge, scale, rng)
-        if packed is not None:
-            elements, places = packed
-            charge = {"Al": 3.0, "P": 5.0, "O": -2.0}
-            frac = tuple((float(x), float(y), float(z)) for x, y, z in places / edge)
-            return AtomicStructure(
-                lattice_ang=((edge, 0.0, 0.0), (0.0, edge, 0.0), (0.0, 0.0, edge)),
-                elements=elements,
-                frac_coords=frac,
-                oxidation_states=tuple(charge[e] for e in elements),
-            )
-    raise GlassError(
-        f"{n_formula_units} AlPO4 do not pack at {density_g_cm3} g/cm3 without clashes; "
-        "give a density of at most 2.6 g/cm3"
-    )
-
-
-_LEAST_ANG = {("P", "P"): 4.0, ("Al", "Al"): 4.0, ("Al", "P"): 2.9, ("Al", "O"): 1.75, ("O", "O"): 2.5, ("O", "P"): 2.8}
-
-
-def _pack(
-    n: int, edge: float, scale: float, rng: np.random.Generator
-) -> tuple[tuple[str, ...], NDArray[np.float64]] | None:
-    from scipy.spatial.transform import Rotation
-
-    corners = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]) / np.sqrt(3) * PO_LENGTH_ANG
-    elements: list[str] = []
-    places = np.empty((0, 3))
-    for kind in ["PO4"] * n + ["Al"] * n:
-        for _ in range(MAX_TRIALS):
-            centre = rng.uniform(0, edge, 3)
-            if kind == "PO4":
-                unit = np.vstack([centre, centre + corners @ Rotation.random(rng=rng).as_matrix().T])
-                names = ["P", "O", "O", "O", "O"]
-            else:
-                unit, names = centre[None, :], ["Al"]
-            delta = unit[:, None, :] - places[None, :, :]
-            distance = np.linalg.norm(delta - edge * np.round(delta / edge), axis=2)
-            least = np.array([[_LEAST_ANG[min(a, b), max(a, b)] for b in elements] for a in names]).reshape(
-                len(names), len(elements)
-            )
-            if (distance >= scale * least).all():
-                elements.extend(names)
-                places = np.vstack([places, unit])
-                break
-        else:
-            return None
-    return tuple(elements), places
-
-
 def melt_quench(
     start: AtomicStructure,
     settings: MeltQuenchSettings,
@@ -156,6 +83,7 @@ def melt_quench(
     calculator: Calculator,
     *,
     max_chunks: int | None = None,
+    report: Callable[[str], None] | None = None,
 ) -> AtomicStructure | None:
     """Run, or go on with, a melt-quench at constant volume.
 
@@ -171,6 +99,8 @@ def melt_quench(
         Any ase calculator.
     max_chunks
         Stop after so many chunks of this call; the next call goes on.
+    report
+        Called with a line per chunk.
 
     Returns
     -------
@@ -180,6 +110,8 @@ def melt_quench(
     ------
     GlassError
         If the folder holds a run with other settings or another start.
+    BlewUpError
+        If energies, temperatures or distances are those of no real motion; the state before them is kept.
     """
     run, atoms, step = _open_run(start, settings, Path(folder), calculator)
     last = settings.melt_steps + settings.quench_steps
@@ -188,8 +120,13 @@ def melt_quench(
         if max_chunks is not None and done >= max_chunks:
             return None
         step = _run_chunk(atoms, settings, step, last)
+        check_frame(atoms, step=step, hottest_k=TOO_HOT * settings.temperature_k(step - settings.chunk_steps))
         done += 1
         _save(run, atoms, settings, step)
+        if report is not None:
+            report(
+                f"step {step} of {last}: {atoms.get_temperature():.0f} K, wanted {settings.temperature_k(step):.0f} K"
+            )
     return start.moved_to(atoms.get_positions())
 
 
@@ -200,19 +137,22 @@ def relax_glass(
     fmax_ev_per_ang: float = 0.05,
     max_steps: int = 200,
     folder: str | Path | None = None,
+    moves_cell: bool = True,
 ) -> tuple[AtomicStructure, float, float, int]:
-    """Relax positions and cell of a quenched structure.
+    """Relax positions, and the cell unless told not to, of a quenched structure.
 
     Parameters
     ----------
     structure
         The end of the quench.
     calculator
-        Any ase calculator with stress.
+        Any ase calculator; with stress, where the cell moves.
     fmax_ev_per_ang, max_steps
         When to stop.
     folder
         Where the state is kept after every few steps; a call that finds one there goes on from it.
+    moves_cell
+        Whether the cell relaxes too.
 
     Returns
     -------
@@ -235,7 +175,7 @@ def relax_glass(
         (LBFGS, fmax_ev_per_ang),
     )
     for optimiser, fmax in stages:
-        run = optimiser(FrechetCellFilter(atoms), logfile=None, maxstep=0.1)
+        run = optimiser(FrechetCellFilter(atoms) if moves_cell else atoms, logfile=None, maxstep=0.1)
         for _ in run.irun(fmax=fmax, steps=max_steps - n_steps):
             if state is not None and run.nsteps % STEPS_KEPT == 0:
                 _write_state(state, atoms, n_steps + run.nsteps)

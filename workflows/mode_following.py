@@ -141,6 +141,77 @@ def follow_imaginary(
         sizes = (sizes[0] // repeats[0], sizes[1] // repeats[1], sizes[2] // repeats[2])
 
 
+class PhononRun(Frozen):
+    """Phonons with all that they follow from.
+
+    Attributes
+    ----------
+    structure, settings
+        The structure that vibrates, after following, and the settings that its cell needs.
+    vibrations
+        Its frequencies.
+    forces_ev_per_ang
+        Of the displacements, shape (n_displacements, n_atoms of the supercell, 3), for ``phonons_from_forces``.
+    rounds
+        Imaginary modes that were followed.
+    problem
+        Why an imaginary mode could not be followed; empty otherwise.
+    """
+
+    structure: AtomicStructure
+    settings: PhononSettings
+    vibrations: Vibrations
+    forces_ev_per_ang: tuple[tuple[Vector3, ...], ...]
+    rounds: tuple[FollowedMode, ...] = ()
+    problem: str = ""
+
+
+def follow_and_keep(
+    structure: AtomicStructure,
+    settings: PhononSettings,
+    folder: Path | str,
+    *,
+    calculator: Calculator | None = None,
+    model: str = "",
+    max_rounds: int = 0,
+    report: Report | None = None,
+) -> PhononRun:
+    """Phonons, with up to ``max_rounds`` imaginary modes followed; arguments and errors as of ``follow_imaginary``.
+
+    A mode that cannot be followed is told in ``problem``, with the phonons of the structure that was given.
+    """
+    rounds: tuple[FollowedMode, ...] = ()
+    end, problem, place = structure, "", Path(folder) / "round-0"
+    if max_rounds:
+        try:
+            followed = follow_imaginary(
+                structure,
+                settings,
+                folder,
+                calculator=calculator,
+                model=model,
+                max_rounds=max_rounds,
+                report=report,
+            )
+        except NotFollowedError as error:
+            problem = str(error)
+        else:
+            end, rounds = followed.structure, followed.rounds
+            place = Path(folder) / f"round-{len(rounds)}"
+            for done in rounds:
+                sizes = tuple(n // k for n, k in zip(settings.supercell, done.repeats, strict=True))
+                settings = settings.model_copy(update={"supercell": sizes})
+    phonons, vibrations = run_phonons(end, settings, place, calculator=calculator, model=model, report=report)
+    return PhononRun(
+        structure=end,
+        settings=settings,
+        vibrations=vibrations,
+        forces_ev_per_ang=tuple(tuple((x, y, z) for x, y, z in one) for one in np.array(phonons.forces).tolist()),
+        rounds=rounds,
+        problem=problem,
+    )
+
+
 def _softest(
     phonons: Phonopy, vibrations: Vibrations, structure: AtomicStructure, settings: PhononSettings
 ) -> tuple[Vector3, tuple[int, int, int], AtomicStructure, Array]:

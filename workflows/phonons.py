@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from ase import Atoms
     from ase.calculators.calculator import Calculator
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
     from phonopy import Phonopy
 
     Array = NDArray[np.float64]
@@ -335,10 +335,32 @@ def _run_phonons(
     resting = source.of("rest", as_ase(phonons.supercell))
     largest = _check_relaxed(resting, settings)
     forces = [source.of(f"{k:04d}", as_ase(cell)) - resting for k, cell in enumerate(cells) if cell is not None]
-    phonons.forces = np.array(forces)
+    phonons = phonons_from_forces(structure, settings, forces)
+    return phonons, _on_mesh(phonons, structure, settings, largest, model)
+
+
+def phonons_from_forces(structure: AtomicStructure, settings: PhononSettings, forces: ArrayLike) -> Phonopy:
+    """Phonopy's object with force constants from the forces of its displacements.
+
+    Parameters
+    ----------
+    forces
+        Shape (n_displacements, n_atoms of the supercell, 3), eV/angstrom, those at rest taken off: ``Phonopy.forces``.
+
+    Raises
+    ------
+    PhononError
+        If the shape does not fit the displacements.
+    """
+    phonons = displaced(structure, settings)
+    given = np.asarray(forces, dtype=float)
+    wanted = (len(phonons.supercells_with_displacements or []), len(phonons.supercell), 3)
+    if given.shape != wanted:
+        raise PhononError(f"forces of shape {given.shape} were given, the displacements need {wanted}")
+    phonons.forces = given
     phonons.produce_force_constants(show_drift=False)
     phonons.symmetrize_force_constants(show_drift=False)
-    return phonons, _on_mesh(phonons, structure, settings, largest, model)
+    return phonons
 
 
 def _fingerprint(structure: AtomicStructure, settings: PhononSettings, model: str, moving: Sequence[int]) -> str:

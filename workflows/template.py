@@ -58,11 +58,20 @@ relax:
   relax_bulk_positions: true
 
 nmr:
-  engine: cluster                # GIAO-DFT on clusters cut around each site
-  protocol: fast                 # or balanced, stringent, hybrid (PBE0 by NWChem)
+  engine: cluster                # GIAO-DFT on clusters cut around each site; or castep, vasp, qe with GIPAW
+  protocol: fast                 # or balanced, stringent; with cluster also hybrid (PBE0 by NWChem)
+  # numbers: {cutoff_ev: 800}    # of castep, vasp and qe: numbers of the protocol to replace
   isotopes: [27Al, 31P]          # required
   sites: all                     # or surface: a slab's bulk-like sites are left to the bulk candidate
   # references: own.json         # references of your own, from surfshift reference --out own.json
+
+# motion:                        # tensors averaged over molecular dynamics (SevenNet), beside those at rest
+#   candidates: [bulk]           # names of candidates; all without it
+#   isotopes: [31P]              # all of nmr.isotopes without it
+#   sites: [P3]                  # element and number of an atom; all without it
+#   n_snapshots: 8
+#   shift_from: rest             # or average, for references of your own fitted to averaged compounds
+#   dynamics: {temperature_k: 300, timestep_fs: 1.0, equilibration_steps: 500, steps: 2000}
 
 # measured:                      # without it, shifts are predicted and nothing is matched
 #   - peaks: peaks_31P.csv       # columns such as delta_iso_ppm, delta_error_ppm

@@ -188,6 +188,7 @@ def render_page(
         methods=_methods(view),
         relax_models=list(dict.fromkeys(r.model for r in result.relaxations)),
         costs=_costs(view),
+        moving=[(name, t, t.motion) for name, t in _costs(view) if t.motion is not None],
         result_hash=hashlib.sha256(result_json).hexdigest(),
     )
 

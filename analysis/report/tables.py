@@ -36,6 +36,12 @@ def tables(result: StudyResult) -> dict[str, bytes]:
         for number, curve in enumerate(assignment.curves, start=1):
             found[f"fit-{number}"] = _curve(result, curve)
     found |= {
+        "motion": [
+            {"candidate_id": key, "element": t.element, "atom_indices": _cell(t.atom_indices), **_flat(t.motion)}
+            for key, own in result.tensors.items()
+            for t in own
+            if t.motion is not None
+        ],
         "sensitivity": _rows(result.sensitivities),
         "next-experiments": _rows(result.experiments),
         "next-calculations": _rows(result.calculations),

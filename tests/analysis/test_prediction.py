@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from surfshift.analysis.prediction import PredictionError, distance_to_hydrogen, predict_sites
 from surfshift.analysis.references import MixedMethodsError
-from surfshift.analysis.vocabulary import Method, Reference, SiteTensors
+from surfshift.analysis.vocabulary import Method, MotionAverage, Reference, SiteTensors
 from surfshift.structures.vocabulary import AtomicStructure, Candidate, Region, as_tensor3
 
 METHOD = Method(engine="cluster", engine_version="1", functional="PBE", protocol="fast", protocol_hash="x")
@@ -110,3 +110,29 @@ def test_an_isotope_without_a_reference_is_refused():
 
 def test_isotopes_that_the_candidate_lacks_are_passed_over():
     assert predict_sites(candidate(), [tensors()], {}, ["31P"]) == ()
+
+
+@pytest.mark.parametrize(
+    ("shift_from", "delta_error_ppm"), [("rest", 2.0), ("average", float(np.hypot(2.0, 0.9 * 3.0)))]
+)
+def test_standard_errors_of_averages_over_motion_add_to_those_of_the_method(shift_from, delta_error_ppm):
+    resting = tensors()
+    motion = MotionAverage(
+        source="molecular dynamics",
+        temperature_k=300.0,
+        n_snapshots=8,
+        sigma_iso_ppm=523.0,
+        sigma_iso_error_ppm=3.0,
+        rest_sigma_iso_ppm=520.0,
+        cq_mhz=3.4,
+        cq_error_mhz=0.7,
+        rest_cq_mhz=3.4,
+        shift_from=shift_from,
+    )
+    (plain,) = predict_sites(candidate(), [resting], {"27Al": reference()}, ["27Al"])
+    moving = resting.model_copy(update={"motion": motion})
+    (site,) = predict_sites(candidate(), [moving], {"27Al": reference()}, ["27Al"])
+    assert plain.delta_error_ppm == pytest.approx(2.0)
+    assert site.delta_error_ppm == pytest.approx(delta_error_ppm)
+    assert site.cq_error_mhz == pytest.approx(np.hypot(plain.cq_error_mhz, 0.7))
+    assert SiteTensors.model_validate_json(moving.model_dump_json()) == moving

@@ -36,6 +36,9 @@ JSON_COMMANDS = {
     "hpc templates",
     "phases list",
     "screen",
+    "motion average",
+    "motion phonons",
+    "motion glass",
 }
 WITHOUT_DATA = {"init", "view", "hpc init", "phases compute", "phases order", "phases table"}
 """Their result is a file, or a page."""

@@ -347,3 +347,60 @@ def test_a_manifest_of_two_samples_gives_populations_of_each(
     assert change.probability_increase < 0.1
     assert (out / "table-changes.csv").is_file()
     assert "Sample by sample" in (out / "report.html").read_text(encoding="utf-8")
+
+
+def test_energies_enter_as_a_prior_only_when_they_are_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two candidates whose lines cannot be told apart: without energies they share, with them the lower one has it."""
+    folder = tmp_path / "library"
+    folder.mkdir()
+    for name, crystal in (("low", "AlPO4_berlinite"), ("high", "AlPO4_cristobalite")):
+        text = entry(name, crystal, 0.0, 1.0).model_dump_json()
+        (folder / f"{name}.json").write_text(text, encoding="utf-8")
+    given = [peaks(tmp_path / "p.csv", "one,-25.5,0.5"), *PHOSPHORUS, "--library", str(folder), "--quick"]
+
+    def found(out: str, *options: str) -> tuple[float, str]:
+        assert call(monkeypatch, *given, "--max-members", "1", "--out", str(tmp_path / out), *options) == 0
+        printed = capsys.readouterr().out
+        result = StudyResult.model_validate_json((tmp_path / out / "result.json").read_bytes())
+        assert result.assignment is not None
+        own = [s.probability for s in result.assignment.subsets if s.candidate_names == ("low",)]
+        return own[0], printed
+
+    plain, said = found("plain")
+    assert "energ" not in said
+    weighed, said = found(
+        "weighed", "--energies", "low=0,high=0.5", "--energy-error-ev", "0.1", "--energy-temperature-k", "300"
+    )
+    assert weighed > plain + 0.2
+    assert "warning: " in said
+    assert "energ" in said.split("warning: ", 1)[1]
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        (("--energies", "near=0,far=0.5"), "needs --energy-error-ev"),
+        (("--energy-error-ev", "0.1"), "belong to --energies"),
+        (("--energies", "near=0,far", "--energy-error-ev", "0.1", "--energy-temperature-k", "300"), "holds 'far'"),
+        (("--energies", "near=0,far=1", "--energy-error-ev", "0", "--energy-temperature-k", "300"), "error_ev"),
+        (("--energies", "near=0,fra=1", "--energy-error-ev", "0.1", "--energy-temperature-k", "300"), "'fra'"),
+    ],
+)
+def test_energies_that_say_too_little_are_refused(
+    tmp_path: Path,
+    library: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    case: tuple[tuple[str, ...], str],
+) -> None:
+    options, told = case
+    measured = peaks(tmp_path / "p.csv", "one,-25.5,0.5")
+    out = tmp_path / "out"
+    assert (
+        call(monkeypatch, measured, *PHOSPHORUS, "--library", str(library), "--out", str(out), *options)
+        == EXIT_BAD_INPUT
+    )
+    assert told in capsys.readouterr().err
+    assert not out.exists()

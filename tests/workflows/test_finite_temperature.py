@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from ase.calculators.harmonic import SpringCalculator
 from PIL import Image
+from surfshift.analysis.constants import isotope
 from surfshift.analysis.motion import MotionError, TooFewSamplesError
-from surfshift.analysis.tensors import isotropic
+from surfshift.analysis.tensors import isotropic, quadrupole
 from surfshift.structures.symmetry import distinct_sites
 from surfshift.structures.vocabulary import AtomicStructure
 from surfshift.workflows import finite_temperature
@@ -99,10 +100,20 @@ def test_motion_breaks_the_cubic_site_of_single_snapshots_more_than_of_the_avera
     assert not site.is_static_trusted
     assert site.motion_cpu_seconds > 0
     assert AveragedSite.model_validate_json(site.model_dump_json()) == site
-    given = site.site_tensors()
-    assert len(given.efg_au) == 4
-    assert given.sigma_iso_ppm == pytest.approx(site.average.sigma_iso_ppm)
-    assert given.checks["n_snapshots"] == 4.0
+    # with a reference of resting crystals the isotropic part stays at rest, the rest of the tensor is the average
+    given, whole = site.site_tensors(), site.site_tensors(shift_from="average")
+    assert len(given.efg_au) == len(given.shielding_ppm) == 4
+    assert given.sigma_iso_ppm == pytest.approx(site.static.sigma_iso_ppm)
+    assert whole.sigma_iso_ppm == pytest.approx(site.average.sigma_iso_ppm)
+    assert abs(given.sigma_iso_ppm - whole.sigma_iso_ppm) > 1e-3
+    difference = np.array(given.shielding_ppm[0]) - np.array(whole.shielding_ppm[0])
+    np.testing.assert_allclose(difference, difference[0, 0] * np.eye(3), atol=1e-9)
+    assert given.efg_au == whole.efg_au
+    motion = given.motion
+    assert motion is not None
+    assert (motion.n_snapshots, motion.shift_from, motion.flags) == (4, "rest", site.flags)
+    assert motion.cq_mhz == pytest.approx(site.average.cq_mhz)
+    assert motion.rest_cq_mhz == pytest.approx(abs(quadrupole(site.static.efg_au[0], isotope("7Li")).cq_mhz))
 
 
 def test_a_second_call_computes_nothing_and_damage_is_named(

@@ -8,16 +8,20 @@ import yaml
 from ase.calculators.lj import LennardJones
 from surfshift.structures.bonding import closest_pair
 from surfshift.structures.library import build_crystal, load_crystal
+from surfshift.structures.network import network_statistics
 from surfshift.structures.vocabulary import AtomicStructure, Crystal
+from surfshift.workflows.dynamics import BlewUpError
 from surfshift.workflows.energies import relaxed_energy
+from surfshift.workflows.glass import Glass, GlassSettings, make_glass
 from surfshift.workflows.melt_quench import (
     GlassError,
     MeltQuenchSettings,
     crystal_entry,
     melt_quench,
-    random_phosphate,
     relax_glass,
 )
+from surfshift.workflows.packing import random_lipon, random_phosphate
+from surfshift.workflows.pair_potential import aluminophosphate_calculator
 
 SHORT = MeltQuenchSettings(melt_k=200.0, final_k=10.0, melt_steps=20, quench_steps=40, chunk_steps=20)
 
@@ -35,6 +39,19 @@ def argon() -> AtomicStructure:
 
 def potential() -> LennardJones:
     return LennardJones(sigma=3.4, epsilon=0.0104, rc=5.5)
+
+
+class Exploding(LennardJones):  # type: ignore[misc]
+    """A potential whose energy is not a number from the fortieth evaluation on."""
+
+    n_calls = 0
+
+    def calculate(self, *given: object, **named: object) -> None:
+        """As Lennard-Jones, but for the energy."""
+        super().calculate(*given, **named)
+        self.n_calls += 1
+        if self.n_calls > 40:
+            self.results["energy"] = float("nan")
 
 
 def test_interrupted_run_ends_where_an_uninterrupted_one_ends(tmp_path: Path) -> None:
@@ -71,6 +88,49 @@ def test_packing_has_whole_tetrahedra_its_density_and_no_clash() -> None:
             assert sum(distances[k, oxygen] < 1.6) == 4
     _, _, length = closest_pair(packed)
     assert length > 1.1
+
+
+def test_a_quench_that_blows_up_is_refused_and_the_state_before_it_stays(tmp_path: Path) -> None:
+    with pytest.raises(BlewUpError, match="blew up at step 40"):
+        melt_quench(argon(), SHORT, tmp_path, Exploding(sigma=3.4, epsilon=0.0104, rc=5.5))
+    state = (tmp_path / "state.extxyz").read_text(encoding="utf-8")
+    assert "step=20" in state
+    assert len((tmp_path / "log.csv").read_text(encoding="utf-8").splitlines()) == 3
+    # a sane potential goes on from there
+    assert melt_quench(argon(), SHORT, tmp_path, potential()) is not None
+
+
+def test_lipon_is_packed_neutral_with_its_tetrahedra() -> None:
+    packed = random_lipon(8, 3, 2.2, n_bridges=2, seed=1)
+    assert {e: packed.elements.count(e) for e in ("Li", "P", "O", "N")} == {"Li": 23, "P": 8, "O": 27, "N": 3}
+    assert packed.total_charge == pytest.approx(0.0)
+    assert float(packed.to_pymatgen().density) == pytest.approx(2.2, rel=1e-3)
+    found = network_statistics(packed)
+    assert found.units == {"PO3": 2, "PO3N": 3, "PO4": 3}
+    assert found.nitrogen == {"Na": 3}
+    with pytest.raises(GlassError, match="make no LiPON"):
+        random_lipon(2, 3, 2.2, n_bridges=0, seed=1)
+
+
+def test_a_glass_is_quenched_relaxed_and_reported_and_resumes(tmp_path: Path) -> None:
+    start = random_phosphate(4, 2.0, seed=3)
+    quench = MeltQuenchSettings(melt_k=1000.0, melt_steps=30, quench_steps=60, timestep_fs=1.0, chunk_steps=30)
+    settings = GlassSettings(quench=quench, max_relax_steps=40, moves_cell=False)
+    lines: list[str] = []
+    calculator = aluminophosphate_calculator()
+    made = make_glass(start, settings, tmp_path, calculator, calculator, models=("pair", "pair"), report=lines.append)
+    assert [line.split(":")[0] for line in lines] == ["step 30 of 90", "step 60 of 90", "step 90 of 90"]
+    assert made.network.coordination["P"] == {4: 4}
+    assert made.network.density_g_cm3 == pytest.approx(2.0, rel=1e-3)
+    assert made.max_force_ev_per_ang < 5.0
+    assert not np.allclose(made.structure.cart_coords, made.quenched.cart_coords, atol=0.01)
+    again = make_glass(start, settings, tmp_path, calculator, calculator, models=("pair", "pair"))
+    assert again.n_relax_steps == made.n_relax_steps
+    np.testing.assert_allclose(again.structure.cart_coords, made.structure.cart_coords, atol=1e-6)
+    assert Glass.model_validate_json(made.model_dump_json()) == made
+    candidate = made.candidate("AlPO4_glass")
+    assert candidate.structure == made.structure
+    assert "pair" in candidate.notes[0]
 
 
 def test_packing_that_cannot_be_is_refused() -> None:

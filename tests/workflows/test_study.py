@@ -7,6 +7,8 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from surfshift.workflows.candidates import StudyContentError, build_candidates
+from surfshift.workflows.jobs import moving_sites
 from surfshift.workflows.study import StudyFile, load_study
 from surfshift.workflows.study_yaml import StudyError, dotted
 from surfshift.workflows.template import TEMPLATE, write_template
@@ -258,3 +260,48 @@ def test_dft_steps_are_one_or_several_and_their_numbers_are_checked() -> None:
         relaxed({"engine": "cp2k", "numbers": {"cutof_ry": 600}})
     with pytest.raises(ValueError, match=r"cutoff_ry = 1\.0"):
         relaxed({"engine": "pw", "numbers": {"cutoff_ry": 1}})
+
+
+MOVING = "motion: {candidates: [bulk], isotopes: [31P], n_snapshots: 4, dynamics: {temperature_k: 350, steps: 400}}\n"
+
+
+def test_motion_is_part_of_the_jobs_but_where_the_shift_comes_from_is_not(tmp_path: Path) -> None:
+    resting = load_study(study_file(tmp_path, SMALL))
+    moving = load_study(study_file(tmp_path, SMALL + MOVING))
+    averaged = load_study(study_file(tmp_path, SMALL + MOVING.replace("n_snap", "shift_from: average, n_snap")))
+    hotter = load_study(study_file(tmp_path, SMALL + MOVING.replace("350", "400")))
+    assert moving.motion is not None
+    assert moving.motion.dynamics.temperature_k == 350
+    assert moving.job_hash == averaged.job_hash
+    assert len({resting.job_hash, moving.job_hash, hotter.job_hash}) == 3
+    assert StudyFile.model_validate_json(moving.model_dump_json()) == moving
+
+
+def test_sites_that_move_are_chosen_by_candidate_isotope_and_atom(tmp_path: Path) -> None:
+    study = load_study(study_file(tmp_path, SMALL + MOVING))
+    bulk, slab = build_candidates(study)[:2]
+    chosen = moving_sites(bulk, study.nmr, study.motion)
+    assert [(orbit.element, isotope) for orbit, isotope in chosen] == [("P", "31P")]
+    assert moving_sites(slab, study.nmr, study.motion) == ()
+    assert moving_sites(bulk, study.nmr, None) == ()
+    phosphorus = chosen[0][0].atom_indices[-1]
+    one = load_study(study_file(tmp_path, SMALL + f"motion: {{sites: [P{phosphorus}]}}\n"))
+    assert moving_sites(bulk, one.nmr, one.motion) == chosen
+
+
+@pytest.mark.parametrize(
+    ("block", "told"),
+    [
+        ("{candidates: [bulks]}", "there is no candidate 'bulks'; did you mean 'bulk'"),
+        ("{candidates: [bulk], sites: [Al99]}", "Al99 is an atom of none of the candidates AlPO4_berlinite"),
+    ],
+)
+def test_motion_of_what_there_is_not_is_refused(tmp_path: Path, block: str, told: str) -> None:
+    with pytest.raises(StudyContentError, match=told):
+        build_candidates(load_study(study_file(tmp_path, SMALL + f"motion: {block}\n")))
+
+
+def test_motion_that_does_not_fit_the_study_is_refused(tmp_path: Path) -> None:
+    assert "17O is not in nmr.isotopes" in problems(tmp_path, SMALL + "motion: {isotopes: [17O]}\n")
+    assert "not part of an adaptive run" in problems(tmp_path, SMALL + "motion: {}\nrun: {adaptive: true}\n")
+    assert "n_snapshot" in problems(tmp_path, SMALL + "motion: {n_snapshot: 4}\n")

@@ -8,8 +8,10 @@ from surfshift.analysis.references import available_libraries
 from surfshift.analysis.vocabulary import Peak, PeakList, StudyResult
 from surfshift.structures.vocabulary import AtomicStructure, Candidate, Region, as_tensor3
 from surfshift.workflows.adaptive import first_settings
+from surfshift.workflows.averages import write_averages
 from surfshift.workflows.candidates import Inputs, StudyContentError, always_present_ids, build_candidates
-from surfshift.workflows.collect import collect, start_state
+from surfshift.workflows.collect import collect, start_state, write_results
+from surfshift.workflows.finite_temperature import AveragedSite
 from surfshift.workflows.flows import CandidateMaker, RelaxMaker, SiteMaker, StudyMaker
 from surfshift.workflows.progress import clock, summary
 from surfshift.workflows.queue.folder import RunFolder
@@ -97,6 +99,56 @@ def test_outputs_of_real_jobs_become_a_result(tmp_path: Path, study_path: Path) 
     assert result.provenance["note 1"] == "1H: tensors only"
     assert result.provenance["NMR method"].startswith("cluster/pbe/fast/")
     assert StudyResult.model_validate_json(result.model_dump_json()) == result
+    close_clients(run.queue)
+
+
+@pytest.mark.slow
+def test_a_study_averages_over_motion_what_it_is_asked_to(tmp_path: Path, study_path: Path) -> None:
+    """SevenNet moves one molecule; the averages are in the result, and a candidate without them is left out."""
+    study = StudyFile.model_validate(
+        {
+            "study": "water",
+            "crystal": "AlPO4_berlinite",
+            "relax": {"model": "7net-0", "fmax_ev_per_ang": 0.05},
+            "nmr": {"isotopes": ["17O"]},
+            "motion": {
+                "n_snapshots": 4,
+                "dynamics": {"timestep_fs": 0.5, "equilibration_steps": 20, "steps": 400, "friction_per_fs": 0.05},
+            },
+            "run": {"parallel_jobs": 1},
+        }
+    )
+    run = RunFolder(tmp_path / "moving")
+    run.write_project(parallel_jobs=1)
+    maker = CandidateMaker(
+        relax_maker=RelaxMaker(settings=study.relax),
+        site_maker=SiteMaker(settings=study.nmr, max_memory_mb=1000),
+        motion=study.motion,
+    )
+    run.submit(StudyMaker(name="water", candidate_maker=maker).make([water()]), start_state(study, study_path))
+    inputs = Inputs((), {}, ())
+    last = run_jobs(run, parallel_jobs=1)
+    assert [job.reason for job in last.of(JobStatus.FAILED)] == []
+    result = collect(run, study, inputs, last)
+    assert result.failures == ()
+    ((site,),) = result.tensors.values()
+    motion = site.motion
+    assert motion is not None
+    assert motion.n_snapshots == 4
+    assert motion.sigma_iso_error_ppm > 0
+    assert motion.sigma_iso_ppm != pytest.approx(motion.rest_sigma_iso_ppm, abs=0.01)
+    assert site.sigma_iso_ppm == pytest.approx(motion.rest_sigma_iso_ppm)
+    assert motion.rest_cq_mhz > 5.0
+    written = write_averages(run, study)
+    assert [path.name for path in written] == ["water-17O-O0.json", "water-17O-O0.png"]
+    assert AveragedSite.model_validate_json(written[0].read_text(encoding="utf-8")).isotope == "17O"
+    page = write_results(run, result).read_text(encoding="utf-8")
+    assert "Sites averaged over motion" in page
+    # an average that is missing is told, and the candidate takes no part in the matching
+    (average,) = (job for job in last.jobs if job.name.startswith("average"))
+    run.controller().jobs.update_one({"uuid": average.uuid}, {"$set": {"state": "FAILED"}})
+    told = collect(run, study, inputs, snapshot(run.controller())).failures
+    assert any("its averages over motion of O0 are missing" in line for line in told)
     close_clients(run.queue)
 
 

@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from ...structures.errors import nearest
 from ..doctor import Finding
+from ..engines.inputs.protocols import protocol_data
+from ..potentials import POTCAR_SETS
 from ..queue.scripts import QuotingQueueManager, without_stdin
 from .errors import KeyRefusedError, SchedulerMissingError, UnknownWorkerError, UnreachableHostError, WorkerSetupError
 from .resources import Request, native_resources
+from .templates import PROGRAM_KEYS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,7 +24,13 @@ if TYPE_CHECKING:
 
 JOB_SECONDS = 2
 QUEUE_COMMANDS = {"slurm": "sbatch --version", "pbs": "qstat --version", "sge": "qstat -help", "shell": "true"}
-PROGRAM_VARIABLES = {"SURFSHIFT_CP2K": "CP2K", "SURFSHIFT_PW": "pw.x"}
+PROGRAM_VARIABLES = {
+    "SURFSHIFT_CP2K": "CP2K",
+    "SURFSHIFT_PW": "pw.x",
+    "SURFSHIFT_VASP": "VASP",
+    "SURFSHIFT_CASTEP": "CASTEP",
+    "SURFSHIFT_GIPAW": "gipaw.x",
+}
 CONNECT_SECONDS = 10
 NOTHING_REFUSED = (
     "Authentication failed",
@@ -47,7 +56,7 @@ def check_worker(
     file, worker
         The workers' file and one of its workers.
     elements
-        Also look for the UPF files of these elements if the worker names a folder of them.
+        Also look for UPF files and POTCARs of these elements if the worker names folders of them.
     wait_seconds
         How long the two-second job may wait in the scheduler's queue.
     say
@@ -155,41 +164,79 @@ def _python(file: WorkersFile, settings: Any, host: Any, folder: str) -> list[Fi
 
 
 def _programs(settings: Any, host: Any, folder: str, elements: Sequence[str]) -> list[Finding]:
-    lines = [
-        "for name in SURFSHIFT_CP2K SURFSHIFT_PW; do",
-        '  line="${!name}"',
-        '  for word in $line; do last="$word"; done',
-    ]
-    lines += [
-        '  first="${line%% *}"',
-        '  for word in "$first" "$last"; do',
-        '    command -v "$word" >/dev/null || echo "$name $word"',
-    ]
-    lines += ["  done", "done"]
-    stdout, _, _ = host.execute(_with_setup(settings, f"cd {shlex.quote(folder)}\n" + "\n".join(lines)), timeout=60)
-    missing = dict(line.split(" ", 1) for line in stdout.splitlines() if line.startswith("SURFSHIFT_"))
+    """Programs whose launch line the worker sets, and the pseudopotentials in the folders that it names."""
+    script = f"""cd {shlex.quote(folder)}
+for name in {" ".join(PROGRAM_VARIABLES)}; do
+  line="${{!name}}"
+  [ -n "$line" ] || continue
+  echo "set $name"
+  for word in $line; do last="$word"; done
+  for word in "${{line%% *}}" "$last"; do
+    command -v "$word" >/dev/null || echo "missing $name $word"
+  done
+done"""
+    stdout, _, _ = host.execute(_with_setup(settings, script), timeout=60)
+    told = [line.split(" ", 2) for line in stdout.splitlines()]
+    named = {words[1] for words in told if words[0] == "set" and len(words) == 2}
+    missing = {words[1]: words[2] for words in told if words[0] == "missing" and len(words) == 3}
     findings = []
     for variable, name in PROGRAM_VARIABLES.items():
+        if variable not in named:
+            continue
         word = missing.get(variable)
         findings.append(
             Finding(
                 what=name,
                 found=f"{word} is not on the PATH of the worker" if word else "found on the PATH",
-                advice=f"load its module, or set {name.split('.')[0].lower()} and launch in the workers' file"
+                advice=f"load its module, or set {PROGRAM_KEYS[variable]} and launch in the workers' file"
                 if word
                 else "",
             )
         )
-    upf = re.search(r"^\s*export SURFSHIFT_PW_UPF_DIR=(.+)$", settings.pre_run or "", re.MULTILINE)
-    if upf and elements:
-        place = shlex.split(upf.group(1))[0]
-        stdout, _, _ = host.execute(f"ls {shlex.quote(place)}")
-        names = [line for line in stdout.splitlines() if line.lower().endswith(".upf")]
+    return findings + (_potentials(settings, host, elements) if elements else [])
+
+
+def _potentials(settings: Any, host: Any, elements: Sequence[str]) -> list[Finding]:
+    """UPF files and POTCARs of the elements, in the folders that the worker's environment names."""
+    symbols = {element: protocol_data("vasp")["potentials"].get(element, "") for element in elements}
+    tails = [f"{place}/{tail}".strip("/") for place in POTCAR_SETS for tail in ("POTCAR.{}", "{}/POTCAR")]
+    tests = [
+        f'for file in {" ".join(tail.format(symbol) for tail in tails)}; do for end in "" .gz; do '
+        f'[ -f "$PMG_VASP_PSP_DIR/$file$end" ] && echo "potcar {element} $file$end"; done; done'
+        for element, symbol in symbols.items()
+        if symbol
+    ]
+    script = "\n".join(
+        [
+            'if [ -n "$SURFSHIFT_PW_UPF_DIR" ]; then echo "folder upf $SURFSHIFT_PW_UPF_DIR"; '
+            '(cd "$SURFSHIFT_PW_UPF_DIR" && ls | sed "s/^/upf /"); fi',
+            'if [ -n "$SURFSHIFT_UPF_DIR" ]; then echo "folder gipaw $SURFSHIFT_UPF_DIR"; '
+            '(cd "$SURFSHIFT_UPF_DIR" && grep -l "<PP_GIPAW" ./* 2>/dev/null | sed "s/^../gipaw /"); fi',
+            'if [ -n "$PMG_VASP_PSP_DIR" ]; then echo "folder potcar $PMG_VASP_PSP_DIR"',
+            *tests,
+            "fi",
+            "true",
+        ]
+    )
+    stdout, _, _ = host.execute(_with_setup(settings, script), timeout=60)
+    told = [line.split(" ", 2) for line in stdout.splitlines()]
+    folders = {words[1]: words[2] for words in told if words[0] == "folder" and len(words) == 3}
+    findings = []
+    for kind, place in folders.items():
+        names = [" ".join(words[1:]) for words in told if words[0] == kind]
         for element in elements:
-            own = [name for name in names if re.match(rf"{element}(?![a-z])", name, re.IGNORECASE)]
-            found = own[0] if own else f"no file in {place}"
+            if kind == "potcar":
+                own = [name.split(" ", 1)[1] for name in names if name.startswith(f"{element} ")]
+            else:
+                upf = [name for name in names if name.lower().endswith(".upf")]
+                own = [name for name in upf if re.match(rf"{element}(?![a-z])", name, re.IGNORECASE)]
+            what = {"upf": "UPF", "gipaw": "GIPAW UPF", "potcar": "POTCAR"}[kind]
             findings.append(
-                Finding(what=f"UPF {element}", found=found, advice="" if own else "put a UPF file of the element there")
+                Finding(
+                    what=f"{what} {element}",
+                    found=own[0] if own else f"no file in {place}",
+                    advice="" if own else f"put a {what} file of the element there",
+                )
             )
     return findings
 

@@ -60,9 +60,22 @@ def test_aluminium_111_does_not_depend_on_the_thickness_and_is_of_the_published_
     # 3.994 A is the lattice constant of aluminium in this EMT
     thin, thick = (surface_free_energies(aluminium_111(3.994, n), State()).gamma_ev_per_ang2[0] for n in (5, 9))
     assert thin == pytest.approx(thick, abs=2e-4)
-    # DFT and experiment: 1.14 to 1.20 J/m2 (Vitos et al., Surf. Sci. 411, 186 (1998)). EMT underestimates surface
-    # energies, as Jacobsen, Stoltze and Norskov say of their potential (Surf. Sci. 366, 394 (1996)).
-    assert 0.6 < J_PER_M2 * thick < 1.20
+    # the documentation of GPAW (exercise on an aluminium surface) gives 54 meV/A^2, from a liquid drop; EMT is below it
+    # by 18 %. DFT and measurements extrapolated to the solid: 1.14 to 1.20 J/m2 (Vitos et al., Surf. Sci. 411, 186
+    # (1998)), to which EMT is too low for all of its metals
+    assert thick == pytest.approx(0.054, rel=0.2)
+    assert J_PER_M2 * thick < 1.14
+
+
+def test_sums_of_slabs_agree_with_the_slope_of_energies_against_thickness() -> None:
+    # 2 A gamma is what the energies of slabs leave at zero thickness: no bulk energy enters (Fiorentini and Methfessel,
+    # J. Phys.: Condens. Matter 8, 6525 (1996))
+    systems = {n: aluminium_111(3.994, n) for n in (7, 9, 11)}
+    energies = [system.slabs[0].energy_ev for system in systems.values()]
+    slope, intercept = np.polyfit(list(systems), energies, 1)
+    gamma = surface_free_energies(systems[9], State()).gamma_ev_per_ang2[0]
+    assert intercept / (2 * systems[9].slabs[0].area_ang2) == pytest.approx(gamma, abs=2e-4)
+    assert slope == pytest.approx(systems[9].reservoirs[0].energy_ev, abs=1e-3)
 
 
 def test_gamma_of_a_stoichiometric_slab_is_excess_energy_per_area(water_system: Callable[..., SurfaceSystem]) -> None:
