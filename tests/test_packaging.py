@@ -161,7 +161,7 @@ def test_import_finder_sees_all_kinds(tmp_path: Path, monkeypatch: pytest.Monkey
 def dependency_lines() -> list[str]:
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     tables = re.findall(
-        r"^(?:dependencies|databases|view|docs|dev) = \[\n(.*?)^\]", text, flags=re.MULTILINE | re.DOTALL
+        r"^(?:dependencies|databases|view|chgnet|docs|dev) = \[\n(.*?)^\]", text, flags=re.MULTILINE | re.DOTALL
     )
     return [line for table in tables for line in table.splitlines() if line.strip()]
 

@@ -24,8 +24,9 @@ CrystalArgument = Annotated[
 ]
 
 app = typer.Typer(
-    help="Molecular dynamics, vibrations and glasses: tensors averaged over motion, phonons, melt and quench.",
+    help="Averages over motion, phonons, and glasses.",
     no_args_is_help=True,
+    rich_markup_mode=None,
 )
 
 
@@ -36,9 +37,9 @@ def register(root: typer.Typer, console: Callable[[], Console]) -> None:
     def average(
         crystal: CrystalArgument,
         *,
-        isotope: Annotated[list[str], typer.Option("--isotope", help="Nucleus; several are possible.")],
+        isotope: Annotated[list[str], typer.Option("--isotope", help="Nucleus; repeatable.")],
         site: Annotated[
-            list[str] | None, typer.Option("--site", help="Only this one, P3 for example; several are possible.")
+            list[str] | None, typer.Option("--site", help="Only this one, P3 for example; repeatable.")
         ] = None,
         snapshots: Annotated[int, typer.Option(min=3, help="Snapshots whose tensors are computed.")] = 8,
         temperature_k: Annotated[float, typer.Option(help="Temperature in kelvin.")] = 300.0,
@@ -55,7 +56,10 @@ def register(root: typer.Typer, console: Callable[[], Console]) -> None:
         as_json: JsonOption = False,
         debug: DebugOption = False,
     ) -> None:
-        """Average the tensors of a crystal over molecular dynamics; the folder is a library for 'surfshift match'."""
+        """Average the tensors of a crystal over molecular dynamics.
+
+        The folder is a library for 'surfshift match'.
+        """
         del debug
         from .motion_commands import average_crystal
 
@@ -105,7 +109,10 @@ def register(root: typer.Typer, console: Callable[[], Console]) -> None:
         as_json: JsonOption = False,
         debug: DebugOption = False,
     ) -> None:
-        """Phonons of a crystal or slab: free energy, entropy, heat capacity, imaginary modes and a picture of bands."""
+        """Compute the phonons of a crystal or slab.
+
+        Free energy, entropy, heat capacity, imaginary modes and a picture of bands.
+        """
         del debug
         from .motion_commands import phonons_of
 
@@ -143,7 +150,10 @@ def register(root: typer.Typer, console: Callable[[], Console]) -> None:
         as_json: JsonOption = False,
         debug: DebugOption = False,
     ) -> None:
-        """Make a glass by melt and quench, report on its network, and write it as a crystal of your own."""
+        """Make a glass by melt and quench.
+
+        Reports on its network, and writes it as a crystal of your own.
+        """
         del debug
         from .motion_commands import glass_of
 

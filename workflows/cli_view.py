@@ -69,7 +69,9 @@ def source_of(study: Path, folder: Path | None, coatings: Path | None) -> Source
         place = next((p for p in (study, study / "report") if (p / "result.json").is_file()), None)
         if place is None:
             raise ViewError(f"the folder {study} holds no result.json; name a study file, or the folder of a report")
-        return Source(name=study.resolve().name, report=place, coatings=coatings)
+        whole = study.resolve()
+        name = whole.parent.name if whole.name == "report" else whole.name
+        return Source(name=name, report=place, coatings=coatings)
     from .study import load_study
     from .study_run import run_folder
 

@@ -133,11 +133,11 @@ def _read_csv(path: Path, header: list[str], given: Mapping[str, Any]) -> list[M
 def _settings(values: Mapping[str, Any], file: Path, *, is_peaks: bool, where: str) -> MeasuredSettings:
     own = {key: value for key, value in values.items() if key != "file"}
     if is_peaks:
-        for key in ("isotope", "field_tesla"):
-            if key not in own:
-                raise ManifestError(
-                    f"{where}: a list of peaks does not state its {key}; give --{key.replace('_', '-')}, or a manifest"
-                )
+        if missing := [key for key in ("isotope", "field_tesla") if key not in own]:
+            options = " and ".join(f"--{key.replace('_', '-')}" for key in missing)
+            raise ManifestError(
+                f"{where}: a list of peaks does not state its {' and '.join(missing)}; give {options}, or a manifest"
+            )
         own = {key: value for key, value in own.items() if key not in {"reference_mhz", "row", "part"}}
     own["peaks" if is_peaks else "spectrum"] = file.resolve()
     try:

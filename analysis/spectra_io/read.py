@@ -186,6 +186,8 @@ def read_with_details(
     raw = load_raw(where, part=part, row=row, processing=processing, axis_unit=axis_unit, reference_mhz=reference_mhz)
     if len(raw.axis_ppm) < MIN_POINTS:
         raise BadSpectrumError(f"{where}: {len(raw.axis_ppm)} points; a spectrum needs at least {MIN_POINTS}")
+    if isotope is not None:
+        nucleus_of(isotope)
     _require_conditions(raw, isotope, field_tesla, mas_rate_hz, str(where))
     nucleus = _settled_isotope(raw, isotope, str(where))
     field = _settled_field(raw, nucleus, field_tesla, str(where))
@@ -289,8 +291,6 @@ def _unusual_field(raw: RawSpectrum, isotope: str, field_tesla: float) -> list[s
 
 
 def _settled_isotope(raw: RawSpectrum, isotope: str | None, where: str) -> str:
-    if isotope is not None:
-        nucleus_of(isotope)
     if isotope is not None and raw.isotope is not None and isotope != raw.isotope:
         raise WrongNucleusError(
             f"{where}: {isotope} was asked for, the file says {raw.isotope}; give isotope='{raw.isotope}' or another "

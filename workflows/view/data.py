@@ -386,7 +386,7 @@ def _number(text: str | None) -> Any:
     try:
         value = float(text or "")
     except ValueError:
-        return text or ""
+        return {"True": "yes", "False": "no"}.get(text or "", text or "")
     return round(value, 4) if math.isfinite(value) else ""
 
 
