@@ -37,6 +37,7 @@ def templates(
     if as_json:
         import json
 
+        found: list[dict[str, object]]
         if name is None:
             listed = {each: load_template(each) for each in template_names()}
             found = [{"name": k, "scheduler": t.scheduler, "description": t.description} for k, t in listed.items()]
