@@ -59,7 +59,7 @@ $(VENV)/.torch: constraints.txt | $(VENV)/bin/python
 	touch $@
 
 $(VENV)/.installed: pyproject.toml constraints.txt $(VENV)/.torch
-	$(BIN)/python -m pip install --quiet -e . -C editable_mode=strict -c constraints.txt
+	$(BIN)/python -m pip install --quiet -e '.[view]' -C editable_mode=strict -c constraints.txt
 	rm -f build/.linked-*
 	mkdir -p build
 	touch $@ $(LINKED)

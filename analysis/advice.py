@@ -156,9 +156,10 @@ def _better(engine: str, protocol: str, isotopes: Sequence[str], result: StudyRe
     from .references import ReferenceMissingError, available_libraries
 
     references = {reference.isotope: reference for reference in result.references}
-    if engine != "cluster":
+    known = {"fast": "balanced", "balanced": "stringent"}
+    if engine != "cluster" and protocol not in known:
         return "a hybrid functional or a larger basis", REFINED_ERROR_FACTOR, _ASSUMED
-    better = {"fast": "balanced", "balanced": "stringent"}.get(protocol, "stringent")
+    better = known.get(protocol, "stringent")
     for library in available_libraries():
         if library.method.engine == engine and library.method.protocol == better:
             ratios = []

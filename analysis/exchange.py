@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..structures.accepting import as_structure
 from ..structures.errors import SurfshiftError
 from .constants import isotope as nucleus_of
 from .constants import larmor_mhz
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from ase import Atoms
     from mrsimulator import SpinSystem
 
-    from ..structures.vocabulary import AtomicStructure
+    from ..structures.accepting import StructureLike
     from .vocabulary import PredictedSite, SiteTensors
 
 
@@ -33,7 +34,7 @@ class ExchangeError(SurfshiftError):
     """An object of another program that says too little, or a site that the other program cannot hold."""
 
 
-def to_soprano(structure: AtomicStructure, sites: Sequence[SiteTensors]) -> Atoms:
+def to_soprano(structure: StructureLike, sites: Sequence[SiteTensors]) -> Atoms:
     """A structure with its tensors as Soprano, and ase's reader of .magres files, have them.
 
     Returns
@@ -45,6 +46,7 @@ def to_soprano(structure: AtomicStructure, sites: Sequence[SiteTensors]) -> Atom
     TensorFileError
         As ``tensors_of_sites``.
     """
+    structure = as_structure(structure)
     tensors = tensors_of_sites(structure, sites)
     atoms = structure.to_ase()
     empty = np.full((3, 3), np.nan)

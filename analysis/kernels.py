@@ -10,8 +10,9 @@ need no table of their own. Tabulated are eta, tau and, under finite spinning, A
 cubic Lagrange polynomials interpolate. Tables are built once and kept in memory and in the user's cache folder.
 
 Within ``VALID_WIDTH_RATIO`` a line deviates from a direct mrsimulator simulation by at most ``ERROR_BOUND`` of its
-height (tests/analysis/test_kernels.py, benchmarks/kernels.py). Slower spinning than the tables cover, static central
-transitions with shift anisotropy, and nuclei outside that range are simulated with mrsimulator instead.
+height (tests/analysis/test_kernels.py, benchmarks/kernels.py). A small shift anisotropy enters a central transition to
+second order in the table; a larger one by an average of the site's own. Spinning slower than the tables cover and
+static central transitions with shift anisotropy are simulated with mrsimulator instead.
 """
 
 from __future__ import annotations
@@ -42,8 +43,12 @@ ERROR_BOUND = 0.005
 VALID_WIDTH_RATIO = 40.0
 """Largest width of a powder pattern, in units of the Gaussian broadening (full width at half maximum)."""
 
-MIXED_RATIO = 0.3
-"""Largest zeta nu0 over the rate at which a shift anisotropy enters a central transition (to first order)."""
+MIXED_RATIO = 0.25
+"""Largest zeta nu0 over the rate at which a shift anisotropy enters a central transition by the table (to second order:
+what is left out stays below 0.2 % of the height). Beyond it the site is averaged over orientations on its own."""
+
+MOST_MIXED = 20.0
+"""Largest zeta nu0 over the rate for which that is done; beyond it the site is simulated by mrsimulator."""
 
 N_SIDEBANDS = 8
 RATIO_STEP, RATIO_NODES = 2.0, 13
@@ -53,7 +58,7 @@ SHIFT_RATIO_STEP, SHIFT_RATIO_NODES, SHIFT_SIDEBANDS = 0.5, 25, 24
 _TAU_STEP = {"spinning": 0.75, "static": 0.25, "shift": 0.05}
 _DENSITIES = (40, 80)
 """Two grids of orientations; their errors fall with the square of the density, which Richardson's rule takes out."""
-_VERSION = 1
+_VERSION = 2
 _CENTRAL_MINIMUM_MHZ = 0.02
 
 
@@ -69,7 +74,7 @@ def centre(eta: ArrayLike) -> NDArray[np.float64]:
 
 _BINS = 8192
 Bins = TypeVar("Bins", "NDArray[np.float64]", "csr_array")
-_SPINNING_PARTS = 3
+_SPINNING_PARTS = 6
 
 
 class _Pattern(NamedTuple):
@@ -82,13 +87,13 @@ class _Pattern(NamedTuple):
     bins: csr_array
 
 
-@lru_cache(maxsize=ETA_NODES)
-def _pattern(eta: float) -> _Pattern:
-    coarse, fine = (powder.octant(density) for density in _DENSITIES)
+@lru_cache(maxsize=2 * ETA_NODES)
+def _pattern(eta: float, densities: tuple[int, int] = _DENSITIES) -> _Pattern:
+    coarse, fine = (powder.octant(density) for density in densities)
     mean, harmonics = powder.spinning_frequencies(coarse, eta, "quadrupole")
     axial, full = (powder.spinning_frequencies(coarse, value, "shift")[1] for value in (0.0, 1.0))
     fine_mean, _ = powder.spinning_frequencies(fine, eta, "quadrupole")
-    refined = _deposit(fine, fine_mean, "spinning") @ powder.refinement(_DENSITIES[0])
+    refined = _deposit(fine, fine_mean, "spinning") @ powder.refinement(densities[0])
     bins = _extrapolated(_deposit(coarse, mean, "spinning"), refined)
     return _Pattern(harmonics, (axial, full - axial), bins)
 
@@ -109,10 +114,10 @@ def _transforms(bins: NDArray[np.float64], kind: str, carrier: float) -> NDArray
 
 @lru_cache(maxsize=RATIO_NODES)
 def spinning_table(node: int) -> NDArray[np.complex64]:
-    """Central transition under spinning with A over the rate = node * RATIO_STEP: (3, ETA_NODES, 2 N + 1, TAU_COUNT).
+    """Central transition under spinning with A over the rate = node * RATIO_STEP: (6, ETA_NODES, 2 N + 1, TAU_COUNT).
 
-    The first part has no shift anisotropy; the others are the derivatives by zeta over the rate, constant in and
-    proportional to the asymmetry of a coaxial shift tensor. Node 0 is the limit of infinite speed.
+    The first part has no shift anisotropy; the others are the coefficients of z, z e, z^2, z^2 e and z^2 e^2, with z
+    zeta over the rate and e the asymmetry of a coaxial shift tensor. Node 0 is the limit of infinite speed.
     """
 
     def build() -> dict[str, NDArray[np.generic]]:
@@ -126,6 +131,27 @@ def spinning_table(node: int) -> NDArray[np.complex64]:
         return {"table": table}
 
     return np.asarray(stored(f"spinning-{node}", _key("spinning"), build)["table"])
+
+
+_MANY_SIDEBANDS = 6.0
+
+
+def _mixed(site: SiteShape, rate_ppm: float, node: int, orders: NDArray[np.int64]) -> NDArray[np.complex128]:
+    """Sidebands ``orders`` (n,) with any shift anisotropy and A over the rate = node * RATIO_STEP: (n, TAU_COUNT)."""
+    ratio = site.zeta_csa_ppm / rate_ppm
+    densities = _DENSITIES if abs(ratio) < _MANY_SIDEBANDS else (2 * _DENSITIES[0], 2 * _DENSITIES[1])
+    eta = round(min(1.0, max(0.0, site.eta_q)), 4)
+    pattern = _pattern(eta, densities)
+    axial, change = pattern.shifts
+    harmonics = node * RATIO_STEP * pattern.harmonics + ratio * (axial + site.eta_csa * change)
+    count = _mixed_count(ratio)
+    amplitudes = powder.sideband_changes(harmonics, [], count)[0][:, orders + count]
+    return _transforms(pattern.bins @ amplitudes, "spinning", float(centre(eta)))
+
+
+def _mixed_count(ratio: float) -> int:
+    """Highest order of sidebands of a site with this zeta nu0 over the rate."""
+    return N_SIDEBANDS + 2 + math.ceil(1.6 * abs(ratio))
 
 
 def _extrapolated(coarse: Bins, fine: Bins) -> Bins:
@@ -286,10 +312,11 @@ class SiteKernels:
         self.is_central = np.array([central and abs(site.cq_mhz) > _CENTRAL_MINIMUM_MHZ for site in sites], dtype=bool)
         self.constant = np.zeros((len(sites), len(frequencies)), dtype=np.complex64)
         self.patterns: list[tuple[NDArray[np.int64], _Patterns]] = []
+        self.kinds = [self._kind(site) if self.is_central[s] else "shift" for s, site in enumerate(sites)]
         groups: dict[str, list[int]] = {}
         for s, site in enumerate(sites):
             if self.is_central[s]:
-                groups.setdefault(self._kind(site), []).append(s)
+                groups.setdefault(self.kinds[s], []).append(s)
             else:
                 self.constant[s] = self._shift_only(site)
         for kind, members in groups.items():
@@ -302,9 +329,10 @@ class SiteKernels:
             return "static" if is_pure else "direct"
         if self.rate == math.inf:
             return "spinning"
-        in_table = largest / self.rate_ppm <= RATIO_STEP * (RATIO_NODES - 1)
-        is_fast = abs(site.zeta_csa_ppm) / self.rate_ppm <= MIXED_RATIO
-        return "spinning" if in_table and is_fast else "direct"
+        ratio = abs(site.zeta_csa_ppm) / self.rate_ppm
+        if largest / self.rate_ppm > RATIO_STEP * (RATIO_NODES - 1) or ratio > MOST_MIXED:
+            return "direct"
+        return "spinning" if ratio <= MIXED_RATIO else "mixed"
 
     def _orders(self, delta: float, count: int) -> NDArray[np.int64]:
         """Sidebands that may lie in the window."""
@@ -360,6 +388,8 @@ class _Patterns:
             rows = []
             for s, site in enumerate(sites):
                 scale = owner.unit * site.cq_mhz**2
+                # fine enough for the extent of the shape, which a shift anisotropy may make wider than the coupling
+                self.tau_step[s] = min(0.75, 0.25 / (0.35 + 1.5 * abs(site.zeta_csa_ppm) / scale))
                 tau = self.tau_step[s] * np.arange(TAU_COUNT)
                 carrier = np.exp(2j * math.pi * tau * float(centre(site.eta_q)))
                 rows.append((_transform_of_shape(owner, site, tau / scale) * carrier)[None, None].astype(np.complex64))
@@ -370,8 +400,12 @@ class _Patterns:
 
     def _spinning(self, sites: Sequence[SiteShape]) -> list[NDArray[np.complex64]]:
         owner = self.owner
+        is_mixed = self.kind == "mixed"
         sets = [
-            owner._orders(site.delta_ppm + owner.unit * site.cq_mhz**2 * float(centre(site.eta_q)), N_SIDEBANDS)
+            owner._orders(
+                site.delta_ppm + owner.unit * site.cq_mhz**2 * float(centre(site.eta_q)),
+                _mixed_count(site.zeta_csa_ppm / owner.rate_ppm) if is_mixed else N_SIDEBANDS,
+            )
             for site in sites
         ]
         self.orders = np.unique(np.concatenate(sets)) if sets else self.orders
@@ -397,12 +431,17 @@ class _Patterns:
             self.first[s] = first
             row = np.zeros((depth, len(self.orders), cut), dtype=np.complex64)
             ratio = site.zeta_csa_ppm / owner.rate_ppm
-            shares = np.array([1.0, ratio, ratio * site.eta_csa], dtype=np.float32)
+            powers = (ratio, ratio * site.eta_csa)
+            squares = (powers[0] ** 2, powers[0] * powers[1], powers[1] ** 2)
+            shares = np.array([1.0, *powers, *squares], dtype=np.float32)
             parts = _SPINNING_PARTS if ratio else 1
             nodes, weights = _eta_nodes(site.eta_q)
             mine = np.isin(self.orders, sets[s])
             kept = self.orders[mine] + N_SIDEBANDS
             for node in range(first, last):
+                if is_mixed:
+                    row[node - first][mine] = _mixed(site, owner.rate_ppm, node, self.orders[mine])[:, :cut]
+                    continue
                 picked = spinning_table(node)[:parts, nodes][:, :, kept, :cut]
                 row[node - first][mine] = np.einsum("p,e,pent->nt", shares[:parts], weights, picked)
             rows.append(row)
@@ -466,7 +505,10 @@ def _transform_of_shape(owner: SiteKernels, site: SiteShape, f: NDArray[np.float
     )
     middle = unit.centre_of_gravity_ppm
     count = 4 * len(unit.axis_ppm)
-    fine = np.fft.rfft(unit.density * unit.step_ppm, count)
+    # what lies outside of the window would fold back into it
+    at = unit.axis_ppm + site.delta_ppm
+    inside = (at > owner.window[0]) & (at < owner.window[1])
+    fine = np.fft.rfft(unit.density * inside * unit.step_ppm, count)
     own = np.arange(len(fine)) / (count * unit.step_ppm)
     fine = fine * np.exp(-2j * math.pi * own * (unit.axis_ppm[0] - middle))
     value = np.interp(f, own, fine.real, right=0.0) + 1j * np.interp(f, own, fine.imag, right=0.0)

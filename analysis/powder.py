@@ -12,6 +12,7 @@ average serves every spin, field and coupling:
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -28,8 +29,9 @@ Interaction = Literal["quadrupole", "shift"]
 MAGIC_ANGLE = math.acos(1.0 / math.sqrt(3.0))
 """Angle between rotor and field, radians."""
 
-_PHASES = (32, 64)
-_FEW_SIDEBANDS = 10
+_PHASES = ((10, 32), (26, 64), (58, 128))
+"""Highest order of sidebands and the number of phases of the rotor that serves it: those of higher order than half the
+number of phases fold back."""
 _HARMONICS = 16
 
 
@@ -165,16 +167,28 @@ def sideband_amplitudes(harmonics: NDArray[np.complex128], ratio: float, n_sideb
 def sideband_changes(
     harmonics: NDArray[np.complex128], others: Sequence[NDArray[np.complex128]], n_sidebands: int
 ) -> list[NDArray[np.float64]]:
-    """Amplitudes (v, 2 n + 1) for harmonics in units of the rate, then their derivatives by the strength of others."""
-    # sidebands of higher order than half the number of phases would fold back
-    phases = _PHASES[0] if n_sidebands <= _FEW_SIDEBANDS else _PHASES[1]
+    """Amplitudes (v, 2 n + 1) for harmonics in units of the rate, then how they change with the strengths of others.
+
+    First the coefficients of each strength, then of each product of two (1 1, 1 2, 2 2 for two others): the amplitudes
+    to second order. With P the phase of the others, c(P) the Fourier coefficients and c', c'' their derivatives,
+    |c|^2 grows by 2 Re(c* c') and, to second order, by |c'|^2 + Re(c* c'').
+    """
+    phases = next(count for most, count in _PHASES if n_sidebands <= most)
     kept = np.arange(-n_sidebands, n_sidebands + 1) % phases
     factor = np.exp(1j * _phase(harmonics, phases))
-    coefficients = np.fft.fft(factor, axis=1)[:, kept] / phases
-    results = [np.abs(coefficients) ** 2]
-    for other in others:
-        change = np.fft.fft(1j * _phase(other, phases) * factor, axis=1)[:, kept] / phases
-        results.append(2.0 * (np.conj(coefficients) * change).real)
+
+    def coefficients(modulation: NDArray[np.complex128]) -> NDArray[np.complex128]:
+        return np.asarray(np.fft.fft(modulation, axis=1)[:, kept] / phases)
+
+    unchanged = coefficients(factor)
+    results = [np.abs(unchanged) ** 2]
+    turned = [_phase(other, phases) for other in others]
+    changes = [coefficients(1j * phase * factor) for phase in turned]
+    results += [2.0 * (np.conj(unchanged) * change).real for change in changes]
+    for i, j in itertools.combinations_with_replacement(range(len(others)), 2):
+        second = coefficients(-turned[i] * turned[j] * factor)
+        both = (np.conj(changes[i]) * changes[j] + np.conj(unchanged) * second).real
+        results.append(both if i == j else 2.0 * both)
     return results
 
 

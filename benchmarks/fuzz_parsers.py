@@ -9,18 +9,27 @@ import argparse
 import random
 import re
 import time
+import warnings
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import ase
+import ase.io
+import numpy as np
 from surfshift.analysis.tensor_files.castep import parse_castep_output
 from surfshift.analysis.tensor_files.magres import parse_magres
 from surfshift.analysis.tensor_files.qe import parse_gipaw_output, parse_pw_output
 from surfshift.analysis.tensor_files.vasp import parse_outcar
 from surfshift.structures.errors import SurfshiftError
+from surfshift.structures.vocabulary import AtomicStructure, as_tensor3
+from surfshift.workflows.engines.dft.castep import parse_castep
+from surfshift.workflows.engines.dft.vasp import parse_vasp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from surfshift.workflows.engines.dft.results import SinglePoint
 
 TOKENS = (
     b"NaN",
@@ -125,6 +134,9 @@ def fuzz(target: Target, n_mutations: int, seed: int) -> Tally:
     return Tally(outcomes, slowest, time.process_time() - began, unnamed)
 
 
+ITERATIONS = re.compile(rb"^(?!  free  energy)[^\n]*(?:LOOP|cpu time|TOTEN|band No|eigenvalue)[^\n]*\n", re.MULTILINE)
+"""As in ``UNREAD``, without the energy itself."""
+
 UNREAD = (
     re.compile(rb"^\[magres_old\].*?^\[/magres_old\]\n", re.MULTILINE | re.DOTALL),
     re.compile(rb"^ *(?:isc|efg_|units isc)[^\n]*\n", re.MULTILINE),
@@ -142,6 +154,38 @@ def essential(data: bytes) -> bytes:
     for pattern in UNREAD:
         data = pattern.sub(b"", data)
     return data
+
+
+def single_points(folder: Path) -> Iterator[Target]:
+    """Outputs of one geometry, whose energy and forces are read: the OUTCARs, and the CASTEP run that ase brings."""
+    for path in sorted(folder.rglob("*OUTCAR")):
+        run = parse_outcar(path.read_text(encoding="utf-8", errors="replace"))
+        structure = run.structure(oxidation_states=dict.fromkeys(set(run.elements), 0.0))
+        data = path.read_bytes()
+        for pattern in (*UNREAD[2:5], ITERATIONS, *UNREAD[6:]):
+            data = pattern.sub(b"", data)
+        data = re.sub(rb"^ *Absolute Chemical Shift.*?(?=^ *General timing)", b"", data, flags=re.MULTILINE | re.DOTALL)
+        yield _single_point(f"{path.name}, energy and forces", data, parse_vasp, structure)
+    castep = Path(ase.__file__).parent / "test" / "testdata" / "castep" / "md.castep"
+    if castep.is_file():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            atoms: Any = ase.io.read(castep, format="castep-castep")
+        structure = AtomicStructure(
+            lattice_ang=as_tensor3(np.array(atoms.cell)),
+            elements=tuple(atoms.get_chemical_symbols()),
+            frac_coords=tuple((float(x), float(y), float(z)) for x, y, z in atoms.get_scaled_positions()),
+            oxidation_states=(0.0,) * len(atoms),
+        )
+        yield _single_point("md.castep of ase, energy and forces", castep.read_bytes(), parse_castep, structure)
+
+
+def _single_point(name: str, data: bytes, parse: Callable[..., SinglePoint], structure: AtomicStructure) -> Target:
+    def read(text: str) -> SinglePoint:
+        return parse(text, structure, with_stress=True)
+
+    read(data.decode("utf-8", errors="replace"))
+    return Target(name, data, read, share=1.0 / min(max(len(data), 8_000), 60_000))
 
 
 def targets(folder: Path) -> Iterator[Target]:
@@ -170,8 +214,10 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of output files")
     parser.add_argument("--mutations", type=int, default=100_000, help="in all, shared between the files")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only", default="", help="only files whose name holds this")
     options = parser.parse_args()
-    chosen = list(targets(options.data))
+    chosen = [*targets(options.data), *single_points(options.data)]
+    chosen = [target for target in chosen if options.only in target.name]
     whole = sum(target.share for target in chosen)
     unnamed: list[str] = []
     print("| file | mutations | read | refused by name | unnamed | slowest (CPU s) | mean (CPU ms) |")

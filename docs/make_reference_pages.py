@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import html
 import importlib
+import json
 import pkgutil
 import re
 from dataclasses import dataclass
@@ -69,6 +70,7 @@ def write_pages(folder: Path) -> None:
         "gallery.myst": gallery_page(),
         "changelog.myst": (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"),
         "benchmarks.myst": benchmarks_page(),
+        **notebook_pages(),
         **api_pages(),
     }
     for name, text in pages.items():
@@ -174,6 +176,19 @@ def gallery_page() -> str:
         title, page = GALLERY.get(name, (name.replace("-", " "), "candidates"))
         lines += [f"## {title}", "", f"![{title}](../images/{name}.png)", "", f"From [](../{page}.md).", ""]
     return "\n".join(lines)
+
+
+def notebook_pages() -> dict[str, str]:
+    """One page per notebook: its texts and its code. The tests run them; results are not stored."""
+    pages = {}
+    for path in sorted((ROOT / "docs" / "notebooks").glob("*.ipynb")):
+        lines = []
+        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+            text = "".join(cell["source"])
+            lines += [text if cell["cell_type"] == "markdown" else f"```python\n{text}\n```", ""]
+        lines += [f"This page is the notebook `docs/notebooks/{path.name}` of the repository, which the tests run.", ""]
+        pages[f"notebook-{path.stem}.myst"] = "\n".join(lines)
+    return pages
 
 
 def api_pages() -> dict[str, str]:

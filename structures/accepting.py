@@ -1,9 +1,10 @@
-"""What counts as a structure: this project's own, ase's atoms, or pymatgen's structures."""
+"""Structures of other packages, taken wherever this project's own are: ase atoms and pymatgen structures."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias, Union
+from typing import TYPE_CHECKING, Any, TypeAlias, Union
 
+from .disorder import DisorderedStructure
 from .errors import SurfshiftError
 from .vocabulary import AtomicStructure
 
@@ -12,6 +13,10 @@ if TYPE_CHECKING:
     from pymatgen.core.structure import Structure
 
 StructureLike: TypeAlias = Union[AtomicStructure, "Atoms", "Structure"]
+"""What every public function takes for a structure."""
+
+DisorderedLike: TypeAlias = Union[DisorderedStructure, AtomicStructure, "Atoms", "Structure"]
+"""What every public function takes for a crystal with partial occupancies."""
 
 
 class NoStructureError(SurfshiftError, TypeError):
@@ -41,12 +46,52 @@ def as_structure(given: StructureLike, *, name: str = "structure") -> AtomicStru
         return given
     from .importing import from_ase, from_pymatgen
 
-    kinds = {f"{kind.__module__.split('.')[0]}.{kind.__name__}" for kind in type(given).__mro__}
-    if "ase.Atoms" in kinds:
-        return from_ase(given, name=name)  # type: ignore[arg-type]
-    if kinds & {"pymatgen.Structure", "pymatgen.IStructure"}:
-        return from_pymatgen(given, name=name)  # type: ignore[arg-type]
+    match _package(given):
+        case "ase":
+            return from_ase(given, name=name)  # type: ignore[arg-type]
+        case "pymatgen":
+            return from_pymatgen(given, name=name)  # type: ignore[arg-type]
     raise NoStructureError(
         f"{type(given).__name__} is no structure; give ase Atoms, a pymatgen Structure or an AtomicStructure, or read "
         "a file with read_structure"
     )
+
+
+def as_disordered(given: DisorderedLike, *, name: str = "structure") -> DisorderedStructure:
+    """A crystal with or without partial occupancies, whichever kind was given.
+
+    Parameters
+    ----------
+    given
+        A disordered structure of this project, which is returned as it is; a pymatgen structure, the sites of which may
+        be shared or partly empty; or whatever ``as_structure`` takes, every site of which is full.
+    name
+        What messages call it.
+
+    Raises
+    ------
+    NoStructureError
+        If it is none of these.
+    OverlapError, OxidationStateError, StructureFileError
+        As ``read_disordered``.
+    """
+    if isinstance(given, DisorderedStructure):
+        return given
+    if _package(given) == "pymatgen":
+        from .importing import disordered_from_pymatgen
+
+        return disordered_from_pymatgen(given, name=name)  # type: ignore[arg-type]
+    return DisorderedStructure.from_pymatgen(as_structure(given, name=name).to_pymatgen(), name=name)
+
+
+def as_pymatgen(given: StructureLike) -> Structure:
+    """A pymatgen structure; one that is given is returned as it is, whether or not it has oxidation states."""
+    return given if _package(given) == "pymatgen" else as_structure(given).to_pymatgen()  # type: ignore[return-value]
+
+
+def _package(given: Any) -> str:
+    """Which package a structure comes from; ase and pymatgen are not imported for it."""
+    kinds = {f"{kind.__module__.split('.')[0]}.{kind.__name__}" for kind in type(given).__mro__}
+    if "ase.Atoms" in kinds:
+        return "ase"
+    return "pymatgen" if kinds & {"pymatgen.Structure", "pymatgen.IStructure"} else ""

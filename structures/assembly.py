@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .accepting import as_structure
 from .bonding import closest_pair, covalent_distance, find_bonds
 from .errors import SurfshiftError
 from .placement import CLASH_RATIO, Host
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
+
+    from .accepting import StructureLike
 
     Array = NDArray[np.float64]
 
@@ -271,13 +274,14 @@ class Assembly:
         )
 
 
-def check_sound(structure: AtomicStructure, name: str) -> None:
+def check_sound(structure: StructureLike, name: str) -> None:
     """Refuse a charged structure, and one in which two atoms are closer than 75 % of their covalent radii.
 
     Raises
     ------
     DecorationError, NoRoomError
     """
+    structure = as_structure(structure)
     if abs(structure.total_charge) > 1e-6:
         raise DecorationError(
             f"{name} would have charge {structure.total_charge:+g}; choose another compensation so that it is neutral"
@@ -290,8 +294,9 @@ def check_sound(structure: AtomicStructure, name: str) -> None:
         )
 
 
-def repeat_in_plane(structure: AtomicStructure, supercell: tuple[int, int]) -> AtomicStructure:
+def repeat_in_plane(structure: StructureLike, supercell: tuple[int, int]) -> AtomicStructure:
     """The structure repeated along its first two vectors; atom k of copy m has number k + m * n."""
+    structure = as_structure(structure)
     nx, ny = supercell
     if supercell == (1, 1):
         return structure
@@ -343,14 +348,16 @@ def _lost_vectors(
 
 
 def lost_bonds(
-    structure: AtomicStructure, bulk: AtomicStructure, miller: tuple[int, int, int] | None, *, ignore: set[int]
+    structure: StructureLike, bulk: StructureLike, miller: tuple[int, int, int] | None, *, ignore: set[int]
 ) -> set[int]:
     """Atoms that lost a bond in the cut, whether or not an adsorbate healed it since."""
+    structure = as_structure(structure)
+    bulk = as_structure(bulk)
     return set(_lost_vectors(structure, bulk, miller, ignore))
 
 
 def open_sites(
-    structure: AtomicStructure, bulk: AtomicStructure, miller: tuple[int, int, int] | None, *, ignore: set[int]
+    structure: StructureLike, bulk: StructureLike, miller: tuple[int, int, int] | None, *, ignore: set[int]
 ) -> tuple[OpenSite, ...]:
     """Atoms with lost bonds that no adsorbate has healed.
 
@@ -363,6 +370,8 @@ def open_sites(
     ignore
         Adsorbate atoms, which the bulk does not have.
     """
+    structure = as_structure(structure)
+    bulk = as_structure(bulk)
     coords = structure.cart_coords
     sites = []
     bonds = find_bonds(structure)

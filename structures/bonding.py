@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .accepting import as_structure
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from .vocabulary import AtomicStructure
+    from .accepting import StructureLike
 
 BOND_SOFTNESS_ANG = 0.37
 """The universal parameter b of the bond-valence model, angstrom."""
@@ -82,13 +84,14 @@ def max_bond_length(cation: str, anion: str, charge: float) -> float:
     return bond_valence_length(cation, anion) - BOND_SOFTNESS_ANG * float(np.log(MIN_VALENCE_SHARE * charge))
 
 
-def find_bonds(structure: AtomicStructure) -> tuple[tuple[Bond, ...], ...]:
+def find_bonds(structure: StructureLike) -> tuple[tuple[Bond, ...], ...]:
     """Cation-anion bonds of every atom, each bond listed from both of its ends.
 
     Returns
     -------
     One tuple of bonds per atom, sorted by length.
     """
+    structure = as_structure(structure)
     from ase.neighborlist import primitive_neighbor_list
 
     elements, charges = structure.elements, structure.oxidation_states
@@ -112,13 +115,14 @@ def find_bonds(structure: AtomicStructure) -> tuple[tuple[Bond, ...], ...]:
     return tuple(tuple(sorted(bonds, key=lambda bond: bond.length_ang)) for bonds in found)
 
 
-def find_carbon_bonds(structure: AtomicStructure) -> tuple[tuple[int, int, tuple[int, int, int]], ...]:
+def find_carbon_bonds(structure: StructureLike) -> tuple[tuple[int, int, tuple[int, int, int]], ...]:
     """Covalent bonds of carbon that are no cation-anion pairs, such as C-C and the C-O of an ether.
 
     Returns
     -------
     Pairs of atoms (i, j) with the periodic image of j; each bond once.
     """
+    structure = as_structure(structure)
     from ase.neighborlist import primitive_neighbor_list
 
     if "C" not in structure.elements:
@@ -137,13 +141,15 @@ def find_carbon_bonds(structure: AtomicStructure) -> tuple[tuple[int, int, tuple
     return tuple(found)
 
 
-def coordination_numbers(structure: AtomicStructure) -> NDArray[np.int64]:
+def coordination_numbers(structure: StructureLike) -> NDArray[np.int64]:
     """Number of cation-anion bonds of every atom, shape (n,)."""
+    structure = as_structure(structure)
     return np.array([len(bonds) for bonds in find_bonds(structure)])
 
 
-def usual_coordination(bulk: AtomicStructure) -> dict[str, int]:
+def usual_coordination(bulk: StructureLike) -> dict[str, int]:
     """Most frequent coordination number of every element in a bulk crystal."""
+    bulk = as_structure(bulk)
     numbers = coordination_numbers(bulk)
     return {
         element: Counter(int(n) for e, n in zip(bulk.elements, numbers, strict=True) if e == element).most_common(1)[0][
@@ -161,11 +167,12 @@ def covalent_distance(first: str, second: str) -> float:
     return float(covalent_radii[atomic_numbers[first]] + covalent_radii[atomic_numbers[second]])
 
 
-def closest_pair(structure: AtomicStructure) -> tuple[int, int, float]:
+def closest_pair(structure: StructureLike) -> tuple[int, int, float]:
     """Indices and distance in angstrom of the two closest atoms, relative to the sum of their covalent radii.
 
     The pair with the smallest ratio of distance to radii is returned, so that O-H does not hide a clash.
     """
+    structure = as_structure(structure)
     from ase.data import atomic_numbers, covalent_radii
     from ase.neighborlist import primitive_neighbor_list
 
@@ -184,8 +191,9 @@ def closest_pair(structure: AtomicStructure) -> tuple[int, int, float]:
     return int(centres[worst]), int(others[worst]), float(lengths[worst])
 
 
-def unit_is_whole(structure: AtomicStructure, centre: str, ligand: str, n_ligands: int) -> bool:
+def unit_is_whole(structure: StructureLike, centre: str, ligand: str, n_ligands: int) -> bool:
     """Whether every ``centre`` atom has exactly ``n_ligands`` bonds to ``ligand`` atoms."""
+    structure = as_structure(structure)
     bonds: Sequence[tuple[Bond, ...]] = find_bonds(structure)
     return all(
         sum(structure.elements[bond.j] == ligand for bond in bonds[i]) == n_ligands
@@ -216,11 +224,12 @@ def binds_unit(strength: float, anion_charge: float) -> bool:
     return strength >= 0.5 * min(abs(anion_charge), 2.0) - 1e-6
 
 
-def unit_pairs(bulk: AtomicStructure) -> frozenset[tuple[str, str]]:
+def unit_pairs(bulk: StructureLike) -> frozenset[tuple[str, str]]:
     """Cation and anion elements that isolated units of a crystal are made of, such as (P, O).
 
     On a slab they tell a unit's own bonds where undercoordination makes other bonds look as strong.
     """
+    bulk = as_structure(bulk)
     bonds = find_bonds(bulk)
     found = set()
     for unit in find_units(bulk):
@@ -234,12 +243,13 @@ def unit_pairs(bulk: AtomicStructure) -> frozenset[tuple[str, str]]:
     return frozenset(found)
 
 
-def find_units(structure: AtomicStructure) -> tuple[Unit, ...]:
+def find_units(structure: StructureLike) -> tuple[Unit, ...]:
     """Isolated groups that a cut must not break: PO4, P2O7, OH, CO3, AlCl4, YCl6 and the like.
 
     Which bonds count is decided by ``binds_unit``. Groups
     that run on through the crystal, such as the framework of SiO2, are no units.
     """
+    structure = as_structure(structure)
     bonds = find_bonds(structure)
     charges = structure.oxidation_states
     seen: set[int] = set()

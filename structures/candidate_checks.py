@@ -6,10 +6,12 @@ from collections import Counter
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from .accepting import as_structure
 from .bonding import closest_pair, covalent_distance, find_bonds, find_units
 from .errors import SurfshiftError
 
 if TYPE_CHECKING:
+    from .accepting import StructureLike
     from .vocabulary import AtomicStructure, Candidate
 
 MIN_DISTANCE_SHARE = 0.75
@@ -23,14 +25,15 @@ class CandidateCheckError(SurfshiftError):
     """A candidate that is charged, clashes, has a broken unit or another composition than it declares."""
 
 
-def closeness(structure: AtomicStructure) -> float:
+def closeness(structure: StructureLike) -> float:
     """Distance of the closest pair over the sum of its covalent radii."""
+    structure = as_structure(structure)
     i, j, distance = closest_pair(structure)
     return distance / covalent_distance(structure.elements[i], structure.elements[j])
 
 
 def candidate_problems(
-    candidate: Candidate, bulk: AtomicStructure, *, parent: Candidate | None = None
+    candidate: Candidate, bulk: StructureLike, *, parent: Candidate | None = None
 ) -> tuple[str, ...]:
     """What is wrong with a candidate, in words; empty when nothing is.
 
@@ -43,6 +46,7 @@ def candidate_problems(
     parent
         For a decorated slab, the slab that was decorated; its record says what was gained and lost.
     """
+    bulk = as_structure(bulk)
     structure = candidate.structure
     problems = []
     if abs(structure.total_charge) > 1e-6:
@@ -57,7 +61,7 @@ def candidate_problems(
     return tuple(problems)
 
 
-def check_candidate(candidate: Candidate, bulk: AtomicStructure, *, parent: Candidate | None = None) -> None:
+def check_candidate(candidate: Candidate, bulk: StructureLike, *, parent: Candidate | None = None) -> None:
     """Refuse a candidate that has a problem.
 
     Raises
@@ -65,6 +69,7 @@ def check_candidate(candidate: Candidate, bulk: AtomicStructure, *, parent: Cand
     CandidateCheckError
         With everything that ``candidate_problems`` finds.
     """
+    bulk = as_structure(bulk)
     problems = candidate_problems(candidate, bulk, parent=parent)
     if problems:
         raise CandidateCheckError(f"{candidate.name}: {'; '.join(problems)}; leave this candidate out")

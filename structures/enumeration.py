@@ -8,7 +8,7 @@ from .accepting import as_structure
 from .hydroxylation import CoverageError, hydroxylate, possible_coverages
 from .library import build_crystal, load_crystal
 from .slabs import AtomBudgetError, cut_slabs
-from .vocabulary import AtomicStructure, Candidate, Region
+from .vocabulary import Candidate, Region
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -105,7 +105,7 @@ def enumerate_surfaces(
 
 def cover_slabs(
     slabs: Sequence[Candidate],
-    bulk: AtomicStructure,
+    bulk: StructureLike,
     *,
     hydroxylation: Sequence[float] = (0.0, 1.0),
     max_atoms: int = 200,
@@ -116,6 +116,7 @@ def cover_slabs(
     ------
     AtomBudgetError, CoverageError
     """
+    bulk = as_structure(bulk)
     if not hydroxylation:
         raise CoverageError("no coverage was given; use 0.0 for the dry surface, 1.0 for the fully hydroxylated one")
     possible = {slab.name: possible_coverages(slab, bulk) for slab in slabs}

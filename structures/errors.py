@@ -23,6 +23,6 @@ def redacted(text: str, *secrets: str | None) -> str:
 
 def nearest(given: str, known: Iterable[str]) -> str:
     """A ``did you mean`` sentence for a mistyped word, or the list of known words."""
-    words = sorted(known)
+    words = sorted(str(word) for word in known)
     close = difflib.get_close_matches(given, words, n=1, cutoff=0.5)
     return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(words)}"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .accepting import as_structure
 from .errors import SurfshiftError
 from .placement import IDENTITY
 from .symmetry import symmetry_operations
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from .accepting import StructureLike
     from .placement import Motion
-    from .vocabulary import AtomicStructure
 
     Array = NDArray[np.float64]
 
@@ -65,8 +66,9 @@ class SiteChoice:
         return (self.images, *small) if len(self.images) > len(small[0]) else tuple(small)
 
 
-def slab_motions(structure: AtomicStructure) -> tuple[Motion, ...]:
+def slab_motions(structure: StructureLike) -> tuple[Motion, ...]:
     """Cartesian symmetry operations of a slab that keep its middle plane, the identity first."""
+    structure = as_structure(structure)
     lattice, inverse = structure.lattice.T, np.linalg.inv(structure.lattice.T)
     heights = structure.cart_coords[:, 2]
     middle = 0.5 * (heights.max() + heights.min())

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .accepting import as_structure
 from .errors import SurfshiftError
 from .symmetry import symmetry_operations
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from .accepting import StructureLike
     from .vocabulary import AtomicStructure
 
 RIGHT_ANGLE_TOLERANCE_DEG = 0.01
@@ -108,13 +110,17 @@ def reduce_miller(miller: Sequence[int]) -> tuple[int, int, int]:
     return h // divisor, k // divisor, l // divisor
 
 
-@lru_cache(maxsize=32)
-def bulk_operations(bulk: AtomicStructure) -> tuple[tuple[NDArray[np.int64], NDArray[np.float64]], ...]:
+def bulk_operations(bulk: StructureLike) -> tuple[tuple[NDArray[np.int64], NDArray[np.float64]], ...]:
     """The symmetry operations of a crystal, kept for the next facet of the same one."""
+    return _bulk_operations(as_structure(bulk))
+
+
+@lru_cache(maxsize=32)
+def _bulk_operations(bulk: AtomicStructure) -> tuple[tuple[NDArray[np.int64], NDArray[np.float64]], ...]:
     return symmetry_operations(bulk)
 
 
-def distinct_facets(bulk: AtomicStructure, hkl_max: int) -> tuple[tuple[int, int, int], ...]:
+def distinct_facets(bulk: StructureLike, hkl_max: int) -> tuple[tuple[int, int, int], ...]:
     """One Miller index of every set of symmetry-equivalent facets, none of its numbers above ``hkl_max``.
 
     Indices are equivalent when an operation of the crystal's point group, or the inversion, carries one into
@@ -127,6 +133,7 @@ def distinct_facets(bulk: AtomicStructure, hkl_max: int) -> tuple[tuple[int, int
     MillerError
         If ``hkl_max`` is below 1.
     """
+    bulk = as_structure(bulk)
     if hkl_max < 1:
         raise MillerError(f"a largest Miller index of {hkl_max} leaves no facet; use 1 or more")
     span = range(-hkl_max, hkl_max + 1)
@@ -189,7 +196,7 @@ def _orient(bulk: AtomicStructure, index: tuple[int, int, int]) -> Facet:
     raise MillerError(f"no lattice vectors found for {index}; use a smaller index")
 
 
-def orient(bulk: AtomicStructure, miller: Sequence[int]) -> Facet:
+def orient(bulk: StructureLike, miller: Sequence[int]) -> Facet:
     """The facet of a crystal, with the shortest in-plane vectors of its primitive lattice.
 
     Raises
@@ -197,6 +204,7 @@ def orient(bulk: AtomicStructure, miller: Sequence[int]) -> Facet:
     MillerError
         If the index is no plane.
     """
+    bulk = as_structure(bulk)
     return _orient(bulk, reduce_miller(miller))
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .accepting import as_structure
 from .bonding import bond_valence_length, find_bonds
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from .accepting import StructureLike
     from .terminations import MissingBond
     from .vocabulary import AtomicStructure
 
@@ -51,9 +53,10 @@ class AddedAtoms:
 
 
 def separations(
-    structure: AtomicStructure, first: NDArray[np.float64], second: NDArray[np.float64]
+    structure: StructureLike, first: NDArray[np.float64], second: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Shortest distances between positions (n, 3) and (m, 3), shape (n, m), over the in-plane lattice, angstrom."""
+    structure = as_structure(structure)
     shifts = np.array([i * structure.lattice[0] + j * structure.lattice[1] for i in (-1, 0, 1) for j in (-1, 0, 1)])
     frac = (first[:, None, :] - second[None, :, :]) @ np.linalg.inv(structure.lattice)
     frac[..., :2] -= np.round(frac[..., :2])
@@ -63,7 +66,7 @@ def separations(
 
 
 def place_groups(
-    dry: AtomicStructure,
+    dry: StructureLike,
     missing: Sequence[MissingBond],
     *,
     donors: Collection[int],
@@ -90,6 +93,7 @@ def place_groups(
     -------
     The new O first, then the new H; ``None`` if some atom has no room.
     """
+    dry = as_structure(dry)
     kept = [
         (rotation, targets)
         for rotation, targets in images

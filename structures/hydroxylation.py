@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .accepting import as_structure
 from .bonding import find_bonds
 from .errors import SurfshiftError
 from .hydroxyl_groups import AddedAtoms, Image, place_groups, separations
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
+
+    from .accepting import StructureLike
 
 MAX_SELECTIONS = 5000
 """More choices of sites than this are not enumerated."""
@@ -45,7 +48,7 @@ class _Selection:
 
 
 def hydroxylate(
-    slab: Candidate, bulk: AtomicStructure, *, coverage: float = 1.0, max_variants: int = 4
+    slab: Candidate, bulk: StructureLike, *, coverage: float = 1.0, max_variants: int = 4
 ) -> tuple[Candidate, ...]:
     """Split water over the bonds that the cut broke: cation-OH and anion-H, such as Al-OH and P-OH.
 
@@ -73,6 +76,7 @@ def hydroxylate(
     CoverageError
         If the coverage is no whole number of OH per face; the message names the nearest possible one.
     """
+    bulk = as_structure(bulk)
     if slab.kind != "slab" or slab.decoration or slab.miller is None:
         raise HydroxylationError(f"{slab.name} is not a dry slab; hydroxylate the undecorated cut")
     dry = slab.structure
@@ -105,7 +109,7 @@ def hydroxylate(
     )
 
 
-def possible_coverages(slab: Candidate, bulk: AtomicStructure) -> tuple[float, ...]:
+def possible_coverages(slab: Candidate, bulk: StructureLike) -> tuple[float, ...]:
     """The coverages above 0 that ``hydroxylate`` accepts for a dry slab, in rising order.
 
     Raises
@@ -113,6 +117,7 @@ def possible_coverages(slab: Candidate, bulk: AtomicStructure) -> tuple[float, .
     HydroxylationError
         If the candidate is not a slab.
     """
+    bulk = as_structure(bulk)
     if slab.miller is None:
         raise HydroxylationError(f"{slab.name} is not a slab; give a dry slab")
     faces = _pair_faces(slab.structure, missing_bonds(slab.structure, bulk, slab.miller))

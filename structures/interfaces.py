@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import Field
 
+from .accepting import as_structure
 from .assembly import AtomBudgetError, NoRoomError, check_sound
 from .contact_energy import Contact
 from .errors import SurfshiftError
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
+
+    from .accepting import StructureLike
 
     Array = NDArray[np.float64]
 
@@ -223,8 +226,9 @@ def _turn(structure: AtomicStructure, turned: bool) -> AtomicStructure:
     return structure.moved_to(rotated, lattice)
 
 
-def in_plane_supercell(structure: AtomicStructure, matrix: NDArray[np.int64]) -> AtomicStructure:
+def in_plane_supercell(structure: StructureLike, matrix: NDArray[np.int64]) -> AtomicStructure:
     """The slab in a larger in-plane cell: rows of the integer (2, 2) matrix are the new vectors in the old ones."""
+    structure = as_structure(structure)
     n = abs(round(float(np.linalg.det(matrix))))
     if n == 0:
         raise InterfaceError(f"the in-plane matrix {matrix.tolist()} has determinant zero; give independent vectors")

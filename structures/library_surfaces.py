@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from math import comb
 from typing import TYPE_CHECKING
 
+from .accepting import as_structure
 from .candidate_checks import candidate_problems
 from .decorations.decorate import decorate
 from .decorations.settings import OpenBridges, SplitWater
@@ -20,6 +21,7 @@ from .slabs import AtomBudgetError, cut_slabs
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from .accepting import StructureLike
     from .vocabulary import AtomicStructure, Candidate
 
 MAX_SLAB_ATOMS = 250
@@ -67,19 +69,21 @@ def ordered_bulk(name: str, *, seed: int = 0) -> AtomicStructure:
     return ensemble.orderings[0].structure
 
 
-def takes_up_water(bulk: AtomicStructure) -> bool:
+def takes_up_water(bulk: StructureLike) -> bool:
     """Whether a crystal is an oxide or a phosphate: oxygen, and no hydrogen or carbon of its own."""
+    bulk = as_structure(bulk)
     return "O" in bulk.elements and not {"H", "C"} & set(bulk.elements)
 
 
 def build_surfaces(
-    name: str, bulk: AtomicStructure, *, max_atoms: int = MAX_SLAB_ATOMS, n_facets: int = N_FACETS
+    name: str, bulk: StructureLike, *, max_atoms: int = MAX_SLAB_ATOMS, n_facets: int = N_FACETS
 ) -> LibrarySurfaces:
     """Cut the simplest symmetry-distinct facets of a crystal, split water over one, check all.
 
     Slabs have the shortest in-plane vectors of the primitive lattice. A facet whose thinnest slabs are above the atom
     budget is passed over for the next one.
     """
+    bulk = as_structure(bulk)
     problems = list(candidate_problems(bulk_candidate(bulk, name=name), bulk))
     facets: list[tuple[tuple[int, int, int], tuple[Candidate, ...]]] = []
     passed_over = []

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
+from .accepting import as_structure
 from .bonding import find_bonds
 from .vocabulary import Frozen
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from .accepting import StructureLike
     from .bonding import Bond
-    from .vocabulary import AtomicStructure
 
 TETRAHEDRAL = 4
 
@@ -64,12 +65,13 @@ class NetworkStatistics(Frozen):
         return sum(n for name, n in self.bridges.items() if name != "Al-O-P")
 
 
-def network_statistics(structure: AtomicStructure) -> NetworkStatistics:
+def network_statistics(structure: StructureLike) -> NetworkStatistics:
     """Count coordination numbers, bridges, Q^n and nitrogen of a phosphate network; bonds as in ``find_bonds``.
 
     The names of nitrogen are those of the literature on LiPON (Lacivita, Artrith and Ceder, Chem. Mater. 30, 7077
     (2018)).
     """
+    structure = as_structure(structure)
     bonds = find_bonds(structure)
     elements = structure.elements
     coordination: dict[str, Counter[int]] = {}

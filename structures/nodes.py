@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .accepting import as_structure
 from .bonding import binds_unit, find_bonds
 from .errors import SurfshiftError
 from .facets import Facet, bulk_operations, orient
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from .accepting import StructureLike
     from .vocabulary import AtomicStructure
 
 PLANE_TOLERANCE_ANG = 0.02
@@ -49,9 +51,13 @@ class BondTable:
     binding: NDArray[np.bool_]
 
 
-@lru_cache(maxsize=32)
-def bond_table(bulk: AtomicStructure) -> BondTable:
+def bond_table(bulk: StructureLike) -> BondTable:
     """The bonds of a crystal, kept for the next facet of the same one."""
+    return _bond_table(as_structure(bulk))
+
+
+@lru_cache(maxsize=32)
+def _bond_table(bulk: AtomicStructure) -> BondTable:
     found = find_bonds(bulk)
     charges = bulk.oxidation_states
     bonds = [bond for own in found for bond in own]
@@ -190,7 +196,7 @@ class FacetNodes:
         return levels[np.argsort(levels.sum(axis=1), kind="stable")]
 
 
-def facet_nodes(bulk: AtomicStructure, miller: Sequence[int], *, keep: Sequence[str] = ()) -> FacetNodes:
+def facet_nodes(bulk: StructureLike, miller: Sequence[int], *, keep: Sequence[str] = ()) -> FacetNodes:
     """The nodes of a facet.
 
     Units are the groups that their strongest bonds hold together (``bonding.binds_unit``). A group that is endless
@@ -213,6 +219,7 @@ def facet_nodes(bulk: AtomicStructure, miller: Sequence[int], *, keep: Sequence[
     UnitError
         If a unit of ``keep`` does not exist in the crystal or shares ligands with its neighbours.
     """
+    bulk = as_structure(bulk)
     return _facet_nodes(bulk, orient(bulk, miller).miller, tuple(keep))
 
 
@@ -381,7 +388,7 @@ def _counts(formula: str) -> list[tuple[str, int]]:
 
 
 def symmetry_images(
-    bulk: AtomicStructure, nodes: FacetNodes
+    bulk: StructureLike, nodes: FacetNodes
 ) -> tuple[tuple[int, NDArray[np.int64], NDArray[np.int64]], ...]:
     """What the symmetry operations that keep the facet's normal, or turn it around, make of every node.
 
@@ -390,6 +397,7 @@ def symmetry_images(
     Per operation its sign s (+1 or -1), and for every node i the node t[i] and a shift v[i]: image m of node i
     becomes image v[i] + s m of node t[i].
     """
+    bulk = as_structure(bulk)
     facet, cell = nodes.facet, nodes.facet.slab_cell
     inverse = np.linalg.inv(cell)
     lattice = bulk.lattice.T

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
+from .accepting import as_disordered
 from .ordering_problem import (
     OrderingError,
     filled_structure,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from .accepting import DisorderedLike
     from .disorder import DisorderedStructure
 
     Evaluate = Callable[[AtomicStructure], tuple[float, AtomicStructure]]
@@ -189,7 +191,7 @@ class SearchResult:
 
 
 def order_structure(
-    disordered: DisorderedStructure,
+    disordered: DisorderedLike,
     *,
     n_orderings: int = 8,
     supercell: tuple[int, int, int] | None = None,
@@ -228,6 +230,7 @@ def order_structure(
     OrderingError
         If there is nothing to order, the cell is too large, or ions do not fit without coming too close.
     """
+    disordered = as_disordered(disordered)
     if disordered.is_ordered:
         raise OrderingError(f"{disordered.name} is ordered already; use it as it is")
     cells, counts = choose_supercell(disordered, supercell, max_atoms)
@@ -256,9 +259,10 @@ def order_structure(
 
 
 def choose_supercell(
-    disordered: DisorderedStructure, given: tuple[int, int, int] | None, max_atoms: int
+    disordered: DisorderedLike, given: tuple[int, int, int] | None, max_atoms: int
 ) -> tuple[tuple[int, int, int], tuple[RoundedCount, ...]]:
     """Repeats along a, b and c, given or chosen as ``order_structure`` says, and whole numbers of atoms for them."""
+    disordered = as_disordered(disordered)
     n_atoms = sum(disordered.composition.values())
     if given is not None:
         if min(given) < 1:

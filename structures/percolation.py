@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .accepting import as_pymatgen
 from .vocabulary import Frozen
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pymatgen.core.structure import Structure
+
+    from .accepting import StructureLike
 
 SPACING_ANG = 0.30
 FALLBACK_RADIUS_ANG = 1.0
@@ -44,7 +47,7 @@ class IonPath(Frozen):
     kind: str
 
 
-def widest_path(structure: Structure, ion: str = "Li") -> IonPath:
+def widest_path(structure: StructureLike, ion: str = "Li") -> IonPath:
     """The widest path of an ion through the atoms of all other elements.
 
     Parameters
@@ -54,6 +57,7 @@ def widest_path(structure: Structure, ion: str = "Li") -> IonPath:
     ion
         Moving element.
     """
+    structure = as_pymatgen(structure)
     centres = [site for site in structure if site.specie.symbol != ion]
     # even numbers of points, so that the middles of edges and faces are among them
     shape = [max(4, 2 * round(0.5 * length / SPACING_ANG)) for length in structure.lattice.abc]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from .accepting import as_disordered
 from .disorder import FULL, DisorderedStructure, SiteSpecies
 from .ordering import MAX_ATOMS, MIN_ION_DISTANCE_ANG, OrderedEnsemble, Ordering, Search, choose_supercell
 from .ordering_problem import (
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from .accepting import DisorderedLike
     from .ordering import Evaluate
     from .rounding import RoundedCount
     from .vocabulary import AtomicStructure
@@ -40,14 +42,15 @@ MAX_FILLINGS = 400
 """Fillings of one sublattice that are kept, the most random ones, before symmetry duplicates are taken out."""
 
 
-def substituted_labels(disordered: DisorderedStructure) -> tuple[str, ...]:
+def substituted_labels(disordered: DisorderedLike) -> tuple[str, ...]:
     """Labels of the kinds of site that two or more elements share without vacancies."""
+    disordered = as_disordered(disordered)
     labels = {s.label: s for s in disordered.sites if len(s.species) > 1 and s.occupancy > 1.0 - FULL}
     return tuple(labels)
 
 
 def order_quasirandom(
-    disordered: DisorderedStructure,
+    disordered: DisorderedLike,
     *,
     sublattices: Sequence[str] = (),
     n_orderings: int = 4,
@@ -85,6 +88,7 @@ def order_quasirandom(
         If no kind of site is substituted, a label is unknown, positions of a sublattice exclude each other, or the
         ions that remain do not fit.
     """
+    disordered = as_disordered(disordered)
     labels = _checked(disordered, tuple(sublattices))
     cells, counts = choose_supercell(disordered, supercell, max_atoms)
     repeated = repeat_cell(disordered, cells)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .accepting import as_structure
 from .bonding import find_bonds
 from .errors import SurfshiftError
 from .vocabulary import Region
@@ -11,7 +12,8 @@ from .vocabulary import Region
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from .vocabulary import AtomicStructure, Candidate
+    from .accepting import StructureLike
+    from .vocabulary import Candidate
 
 _OUTERMOST_FIRST = (Region.SURFACE, Region.SUBSURFACE, Region.BULK)
 
@@ -21,7 +23,7 @@ class FreezeError(SurfshiftError):
 
 
 def tag_regions(
-    structure: AtomicStructure, *, exposed: Collection[int], added: Collection[int] = ()
+    structure: StructureLike, *, exposed: Collection[int], added: Collection[int] = ()
 ) -> tuple[Region, ...]:
     """Region of every atom of a slab, from its bonds.
 
@@ -41,6 +43,7 @@ def tag_regions(
     added
         Atoms of the decoration.
     """
+    structure = as_structure(structure)
     bonds = find_bonds(structure)
     charges = structure.oxidation_states
     new = set(added)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from itertools import product
 from typing import TYPE_CHECKING
 
+from .accepting import as_disordered
 from .errors import SurfshiftError
 from .vocabulary import Frozen
 
 if TYPE_CHECKING:
+    from .accepting import DisorderedLike
     from .disorder import DisorderedStructure
 
 MAX_COUNT_ERROR = 1.0
@@ -38,7 +40,7 @@ class RoundedCount(Frozen):
     used: int
 
 
-def round_occupancies(disordered: DisorderedStructure, n_cells: int) -> tuple[RoundedCount, ...]:
+def round_occupancies(disordered: DisorderedLike, n_cells: int) -> tuple[RoundedCount, ...]:
     """Whole numbers of atoms on every disordered kind of site, nearest to the occupancies and neutral together.
 
     Parameters
@@ -58,6 +60,7 @@ def round_occupancies(disordered: DisorderedStructure, n_cells: int) -> tuple[Ro
         If no neutral choice keeps every count within one atom or 10 % of the positions; the message names the nearest
         neutral composition, or says that there is none.
     """
+    disordered = as_disordered(disordered)
     charge, wanted, sites = _wanted(disordered, n_cells)
     if not wanted:
         return ()

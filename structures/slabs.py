@@ -352,8 +352,9 @@ def _describe(plan: _Plan, system: CutSystem, filling: Filling, broken: BrokenBo
     )
 
 
-def slab_dipole(structure: AtomicStructure) -> float:
+def slab_dipole(structure: StructureLike) -> float:
     """Dipole along z from oxidation states, e angstrom per cell; the structure must be neutral."""
+    structure = as_structure(structure)
     return float(np.array(structure.oxidation_states) @ structure.cart_coords[:, 2])
 
 
@@ -362,12 +363,14 @@ def polar_note(dipole_e_ang: float) -> str:
     return f"polar, dipole {dipole_e_ang:+.2f} e angstrom per cell: its energy and its tensors depend on the vacuum"
 
 
-def same_structure(first: AtomicStructure, second: AtomicStructure) -> bool:
+def same_structure(first: StructureLike, second: StructureLike) -> bool:
     """Whether two structures are one, up to a symmetry operation of space.
 
     A slab and its image turned upside down, or its mirror image, are the same: their spectra are the same. Oxidation
     states are compared too.
     """
+    first = as_structure(first)
+    second = as_structure(second)
     from pymatgen.analysis.structure_matcher import StructureMatcher
 
     if len(first) != len(second) or abs(first.lattice[2, 2] - second.lattice[2, 2]) > 0.05:

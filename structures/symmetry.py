@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import model_validator
 
 from .accepting import as_structure
-from .vocabulary import AtomicStructure, Frozen, Tensor3, as_tensor3
+from .vocabulary import Frozen, Tensor3, as_tensor3
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -41,7 +41,7 @@ class SiteOrbit(Frozen):
 
 
 def symmetry_operations(
-    structure: AtomicStructure, *, tolerance_ang: float = 0.01
+    structure: StructureLike, *, tolerance_ang: float = 0.01
 ) -> tuple[tuple[NDArray[np.int64], NDArray[np.float64]], ...]:
     """Rotations (3, 3) and translations (3,) of the space group, both for fractional coordinates as columns.
 
@@ -50,6 +50,7 @@ def symmetry_operations(
     ValueError
         If spglib finds no symmetry at all, which means the structure is not a valid cell.
     """
+    structure = as_structure(structure)
     import spglib
 
     numbers = [structure.elements.index(e) for e in structure.elements]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from .accepting import as_structure
 from .bonding import find_bonds
 from .errors import SurfshiftError
 from .facets import Facet, MillerError, orient, reduce_miller
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from .accepting import StructureLike
     from .vocabulary import AtomicStructure
 
 __all__ = [
@@ -277,7 +279,7 @@ class MissingBond:
     partner: str
 
 
-def missing_bonds(slab: AtomicStructure, bulk: AtomicStructure, miller: Sequence[int]) -> tuple[MissingBond, ...]:
+def missing_bonds(slab: StructureLike, bulk: StructureLike, miller: Sequence[int]) -> tuple[MissingBond, ...]:
     """Bonds that atoms of an unrelaxed, undecorated slab have lost against the bulk.
 
     Raises
@@ -285,6 +287,8 @@ def missing_bonds(slab: AtomicStructure, bulk: AtomicStructure, miller: Sequence
     NotACutError
         If the atoms of the slab are not on bulk positions, for example after a relaxation.
     """
+    slab = as_structure(slab)
+    bulk = as_structure(bulk)
     facet = orient(bulk, miller)
     coords = slab.cart_coords
     bonds = find_bonds(bulk)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .accepting import as_structure
 from .assembly import open_sites
 from .bonding import coordination_numbers, find_bonds
 from .vocabulary import Layer, Region
@@ -11,11 +12,12 @@ from .vocabulary import Layer, Region
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from .accepting import StructureLike
     from .vocabulary import AtomicStructure, Candidate
 
 
 def undercoordinated_atoms(
-    candidate: Candidate, bulks: Sequence[AtomicStructure], *, is_relaxed: bool = False
+    candidate: Candidate, bulks: Sequence[StructureLike], *, is_relaxed: bool = False
 ) -> tuple[int, ...]:
     """Atoms with open bonds, which no adsorbate and no film has closed.
 
@@ -33,12 +35,13 @@ def undercoordinated_atoms(
     """
     if candidate.kind == "bulk":
         return ()
+    crystals = [as_structure(bulk) for bulk in bulks]
     record = candidate.interface_record
     adsorbed = {k for k, region in enumerate(candidate.regions) if region is Region.ADSORBATE}
     if record is None and not is_relaxed:
-        found = open_sites(candidate.structure, bulks[0], candidate.miller, ignore=adsorbed)
+        found = open_sites(candidate.structure, crystals[0], candidate.miller, ignore=adsorbed)
         return tuple(sorted({site.atom for site in found}))
-    least = {layer: _least_coordination(bulk) for layer, bulk in zip(Layer, bulks, strict=False)}
+    least = {layer: _least_coordination(bulk) for layer, bulk in zip(Layer, crystals, strict=False)}
     layers = record.layers if record is not None else (Layer.SUBSTRATE,) * len(candidate.structure)
     bonds = find_bonds(candidate.structure)
     return tuple(

@@ -354,7 +354,10 @@ def _structures(result: StudyResult) -> Iterator[tuple[str, bytes, str]]:
 
 
 def _protocol_files(study: StudyFile) -> list[str]:
-    return ["cluster.yaml", *dict.fromkeys(f"{step.engine}.yaml" for step in study.relax.dft)]
+    from .engines.dft.protocols import PROTOCOL_FILES
+
+    relaxing = (PROTOCOL_FILES[step.engine] for step in study.relax.dft)
+    return list(dict.fromkeys(f"{name}.yaml" for name in (study.nmr.engine, *relaxing)))
 
 
 def _replay(run: RunFolder, study: StudyFile, result: StudyResult) -> Replay:

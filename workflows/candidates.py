@@ -32,6 +32,10 @@ class Inputs:
 def load_inputs(study: StudyFile) -> Inputs:
     """Read every measured file and the reference of every isotope.
 
+    What identifies the tensors of a periodic engine, its pseudopotentials and its treatment of the macroscopic term,
+    stands in their files: references are chosen once there are any (``with_references``), and here only the study's
+    own are checked as far as the study file tells.
+
     Raises
     ------
     SurfshiftError
@@ -43,9 +47,11 @@ def load_inputs(study: StudyFile) -> Inputs:
     from .engines.cluster import check_target, method_of
     from .engines.protocols import load_protocol
 
+    periodic = study.nmr.periodic
     for isotope in study.nmr.isotopes:
         nucleus_of(isotope)
-        check_target(element_of(isotope))
+        if periodic is None:
+            check_target(element_of(isotope))
     measurements = read_measurements(study.measured)
     for measured in measurements:
         if measured.isotope not in study.nmr.isotopes:
@@ -54,6 +60,9 @@ def load_inputs(study: StudyFile) -> Inputs:
                 f"({', '.join(study.nmr.isotopes)}); add it there"
             )
     notes = [f"{m.name}: {note}" for m in measurements if isinstance(m, Spectrum) for note in m.notes]
+    if periodic is not None:
+        _check_own_family(study, periodic.family)
+        return Inputs(measurements=measurements, references={}, notes=tuple(notes))
     method = method_of(load_protocol(study.nmr.protocol))
     own = _own_references(study, method)
     references = {}
@@ -120,6 +129,22 @@ def _own_references(study: StudyFile, method: Method) -> dict[str, Reference]:
             "reference to shieldings of the study's own method"
         )
     return own
+
+
+def _check_own_family(study: StudyFile, family: str) -> None:
+    """Refuse references of the study's own file that are of another engine, functional or protocol."""
+    if study.nmr.references is None:
+        return
+    from ..analysis.reference_fit import MixedMethodsError
+    from ..analysis.reference_table import read_references
+
+    for reference in read_references(study.nmr.references).values():
+        if reference.method.family != family:
+            raise MixedMethodsError(
+                f"nmr.references: the {reference.isotope} reference of {study.nmr.references} is for "
+                f"{reference.method.family}, the study computes with {family}; fit a reference to shieldings of the "
+                "study's own method"
+            )
 
 
 def build_candidates(study: StudyFile) -> tuple[Candidate, ...]:

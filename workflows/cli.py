@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from . import cli_archive, cli_hpc, cli_motion, cli_view
+from . import cli_archive, cli_hpc, cli_init, cli_motion, cli_view
 from .cli_coatings import register
 from .cli_examples import add_examples
 
@@ -31,6 +31,9 @@ app = typer.Typer(
     "weighed together.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # Rich needs as long to start as everything else together
+    epilog="Exit codes: 0 done, 1 done in part (what is printed says what is missing), 2 bad input, 3 a problem of the "
+    "machine, 130 stopped from outside. A first study: surfshift init, then surfshift run study.yaml.",
 )
 
 app.add_typer(cli_hpc.app, name="hpc")
@@ -69,12 +72,20 @@ def _finish(outcome: Outcome, *, as_json: bool = False) -> None:
             raise typer.Exit(EXIT_FAILED_JOBS)
         return
     if result.assignment is not None:
-        _say(f"\n{result.assignment.verdict.value}: {result.assignment.statement}")
+        from .wording import answer
+
+        _say(f"\n{answer(result.assignment.verdict.value, result.assignment.statement)}")
     else:
+        from .wording import predicted_lines
+
         _say("\nno verdict: nothing was measured, or nothing measured could be matched")
+        for line in predicted_lines(result.sites):
+            _say(line)
     _say(f"report: {outcome.report}")
     if result.failures:
-        print(f"\n{len(result.failures)} problems:", file=sys.stderr)
+        from .wording import counted
+
+        print(f"\n{counted(len(result.failures), 'problem')}:", file=sys.stderr)
         for failure in result.failures:
             print(f"  {failure}", file=sys.stderr)
         raise typer.Exit(EXIT_FAILED_JOBS)
@@ -92,7 +103,10 @@ def run(
     as_json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Run a study from its file to its report; goes on where an earlier run of it stopped."""
+    """Run a study, from its file to its report.
+
+    Goes on where an earlier run of it stopped.
+    """
     del debug
     from .progress import Progress
     from .study import load_study
@@ -123,7 +137,10 @@ def resume(
     as_json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Go on with a run that was stopped or killed; finished jobs are not repeated."""
+    """Go on with a run that was stopped.
+
+    Or killed; finished jobs are not repeated.
+    """
     del debug
     from .progress import Progress
     from .study import load_study
@@ -173,7 +190,10 @@ def report(
     as_json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Predict, match and report again from what is finished, without running a job."""
+    """Draw the report again from what is finished.
+
+    Predicts and matches again; no job is run.
+    """
     del debug
     from .study import load_study
     from .study_run import report_again, run_folder
@@ -186,9 +206,10 @@ def report(
 def structures(
     study: StudyArgument,
     *,
-    folder: Annotated[
-        Path | None, typer.Option("--folder", help="Output folder; NAME-structures beside the study file without it.")
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder to write; NAME-structures beside the study file without it.")
     ] = None,
+    folder: Annotated[Path | None, typer.Option("--folder", hidden=True)] = None,  # the former name of --out
     plan: Annotated[bool, typer.Option("--plan", help="Say what would be built and its cost; write nothing.")] = False,
     rank: Annotated[bool, typer.Option("--rank", help="Relax every candidate with SevenNet, rank by J/m2.")] = False,
     unrelaxed: Annotated[bool, typer.Option("--unrelaxed", help="Rank the structures as they are built.")] = False,
@@ -202,7 +223,7 @@ def structures(
     from .study import load_study
 
     settings = load_study(study)
-    place = (folder or study.resolve().parent / f"{settings.study}-structures").expanduser().resolve()
+    place = (out or folder or study.resolve().parent / f"{settings.study}-structures").expanduser().resolve()
     run_structures(
         _console(),
         settings,
@@ -216,34 +237,6 @@ def structures(
 
 
 @app.command()
-def init(
-    path: Annotated[Path, typer.Argument(help="Where to write it.", metavar="PATH")] = Path("study.yaml"),
-    *,
-    crystal: Annotated[str | None, typer.Option("--crystal", help="A crystal of the library.")] = None,
-    structure: Annotated[Path | None, typer.Option("--structure", help="A structure file of your own.")] = None,
-    isotope: Annotated[list[str] | None, typer.Option("--isotope", help="Nucleus; repeatable.")] = None,
-    miller: Annotated[list[str] | None, typer.Option("--miller", help="Facet; repeatable.", metavar="H,K,L")] = None,
-    peaks: Annotated[Path | None, typer.Option("--peaks", help="Measured peaks (CSV) of the first nucleus.")] = None,
-    field_tesla: Annotated[float | None, typer.Option(help="Magnetic field in tesla, of the peaks.")] = None,
-    debug: DebugOption = False,
-) -> None:
-    """Write a commented study file to start from; options fill in what is yours."""
-    del debug
-    from .template import write_template
-
-    write_template(
-        path,
-        crystal=crystal,
-        structure=structure,
-        isotopes=isotope or (),
-        facets=miller or (),
-        peaks=peaks,
-        field_tesla=field_tesla,
-    )
-    _say(f"wrote {path}; edit it, then: surfshift run {path}")
-
-
-@app.command()
 def doctor(
     elements: Annotated[
         str, typer.Option("--elements", help="Also look for the pseudopotentials of these: H,O,Al,P.", metavar="LIST")
@@ -254,7 +247,10 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     debug: DebugOption = False,
 ) -> None:
-    """Say what is installed, what is missing and what to do about it."""
+    """Say what is installed and what is missing.
+
+    And what to do about it.
+    """
     del debug
     from rich.table import Table
     from rich.text import Text
@@ -333,7 +329,7 @@ def spectrum(
 def reference(
     table: Annotated[Path | None, typer.Argument(help="CSV of compounds; the shipped ones without it.")] = None,
     *,
-    isotope: Annotated[list[str] | None, typer.Option(help="Nucleus; several without a table.")] = None,
+    isotope: Annotated[list[str] | None, typer.Option(help="Nucleus; repeatable without a table.")] = None,
     engine: Annotated[str, typer.Option(help="Program of the shieldings.")] = "cluster",
     functional: Annotated[str, typer.Option(help="Functional of the shieldings.")] = "",
     protocol: Annotated[str, typer.Option(help="Protocol of the shieldings.")] = "fast",
@@ -345,7 +341,10 @@ def reference(
     as_json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Fit the line from shielding to shift to your own compounds, or to computed ones on file."""
+    """Fit the line from shielding to shift.
+
+    To compounds of your own, in a CSV table, or to the computed ones that ship with the project.
+    """
     del debug
     from ..analysis.reference_picture import draw_reference
     from ..analysis.reference_table import write_references
@@ -364,7 +363,7 @@ def reference(
 
 @app.command()
 def match(
-    spectra: Annotated[list[Path], typer.Argument(help="Spectra, peak lists (CSV), manifests.", metavar="SPECTRA...")],
+    spectra: Annotated[list[Path], typer.Argument(help="Spectra, peak lists (CSV), manifests.", metavar="SPECTRA")],
     *,
     library: Annotated[
         list[Path],
@@ -380,7 +379,9 @@ def match(
     references: Annotated[
         Path | None, typer.Option(help="References of your own, from 'surfshift reference --out'.")
     ] = None,
-    always: Annotated[list[str] | None, typer.Option("--always", help="Candidate known to be present.")] = None,
+    always: Annotated[
+        list[str] | None, typer.Option("--always", help="Candidate known to be present; repeatable.")
+    ] = None,
     max_members: Annotated[int | None, typer.Option(min=1, help="Most candidates in one explanation.")] = None,
     oxidation_states: Annotated[
         list[str] | None, typer.Option(help="Charges where they cannot be found: Al=3,O=-2.", metavar="LIST")
@@ -399,7 +400,11 @@ def match(
     as_json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Weigh candidates with computed tensors against measured spectra and peak lists; no study is needed."""
+    """Weigh spectra against tensors; no study is needed.
+
+    Spectra and peak lists are weighed against candidates whose tensors were computed anywhere: .magres files, OUTCAR,
+    QE-GIPAW folders, or the results of studies and screenings.
+    """
     del debug
     from .cli_match import energy_prior, finish_match, run_match
 
@@ -436,6 +441,7 @@ def match(
 
 
 register(app, _say)
+cli_init.register(app, _say)
 cli_archive.register(app, _say)
 cli_view.register(app, _say)
 cli_motion.register(app, _console)
@@ -444,6 +450,12 @@ add_examples(app)
 
 def main() -> None:
     """Entry point of the ``surfshift`` command."""
+    if "--debug" not in sys.argv:
+        import warnings
+
+        # announcements between other packages, which a user can do nothing about
+        for category in (DeprecationWarning, FutureWarning):
+            warnings.filterwarnings("ignore", category=category, module=r"(jobflow|jobflow_remote|maggma|monty)(\.|$)")
     try:
         app(prog_name="surfshift")
     except Exception as error:
@@ -459,6 +471,9 @@ def _explain(error: Exception) -> int:
     from .queue.errors import EnvironmentProblemError, InterruptedRunError
 
     print(f"surfshift: {error}", file=sys.stderr)
+    if missing := getattr(error, "missing", None):
+        options = " ".join(f"--{key.replace('_', '-')} {value}" for key, value in missing.items())
+        print(f"  as options: {options}; in a study file or a manifest these are keys", file=sys.stderr)
     if isinstance(error, InterruptedRunError):
         return EXIT_INTERRUPTED
     return EXIT_ENVIRONMENT if isinstance(error, EnvironmentProblemError | OSError | MemoryError) else EXIT_BAD_INPUT

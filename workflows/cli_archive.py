@@ -34,7 +34,10 @@ def register(app: typer.Typer, say: Callable[[str], None]) -> None:
         as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
         debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
     ) -> None:
-        """Pack a finished study with everything its verdict follows from, or check such an archive."""
+        """Pack a finished study, or check such an archive.
+
+        With everything its verdict follows from: for a repository, or for a referee.
+        """
         del debug
         from .archive import check_archive, write_archive
         from .study import load_study

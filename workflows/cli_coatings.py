@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
+
+from .wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from ..analysis.coatings.ranking import Ranked
     from ..analysis.coatings.screening import CoatingResult, Settings
 
 
+DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
 FEW = 20
 """Up to so many coatings the slower properties of their crystals are computed without being asked for."""
+
+
+def _tell(text: str) -> None:
+    print(text, file=sys.stderr)
 
 
 def register(app: typer.Typer, say: Callable[[str], None]) -> None:
@@ -24,19 +35,20 @@ def register(app: typer.Typer, say: Callable[[str], None]) -> None:
     @app.command()
     def screen(
         *,
-        electrolyte: Annotated[
-            list[str], typer.Option(help="Name or formula, LATP for example; several are possible.")
+        electrolyte: Annotated[list[str], typer.Option(help="Name or formula, LATP for example; repeatable.")],
+        electrode: Annotated[
+            list[str], typer.Option(help="Name, Li for example, or FORMULA@LOW-HIGH in volt; repeatable.")
         ],
-        electrode: Annotated[list[str], typer.Option(help="Name, Li for example, or FORMULA@LOW-HIGH in volt.")],
-        coatings: Annotated[Path | None, typer.Option(help="File with one formula or library name per line.")] = None,
-        coating: Annotated[list[str] | None, typer.Option(help="One coating; several are possible.")] = None,
+        coatings: Annotated[Path | None, typer.Option(help="File with one coating per line.")] = None,
+        coating: Annotated[list[str] | None, typer.Option(help="Name or formula of a coating; repeatable.")] = None,
         energies: Annotated[
             str, typer.Option(help="sevennet, experiment, materials-project, or your own table (JSON or CSV).")
         ] = "sevennet",
         out: Annotated[Path, typer.Option(help="Folder of the results; a run that was stopped goes on in it.")] = Path(
             "screening"
         ),
-        workers: Annotated[int, typer.Option(min=0, help="Processes; 0 takes all processors.")] = 0,
+        processes: Annotated[int, typer.Option(min=0, help="Processes side by side; 0 takes all processors.")] = 0,
+        workers: Annotated[int | None, typer.Option(min=0, hidden=True)] = None,  # the former name of --processes
         samples: Annotated[int, typer.Option(min=8, help="Sampled sets of energies.")] = 64,
         signal_to_noise: Annotated[
             float, typer.Option(min=1, help="Tallest line over noise, for detectability.")
@@ -50,55 +62,80 @@ def register(app: typer.Typer, say: Callable[[str], None]) -> None:
         ] = None,
         interface: Annotated[
             list[Path] | None,
-            typer.Option(help="Study or file with computed tensors of an interface model; several are possible."),
+            typer.Option(help="Study or file with computed tensors of an interface model; repeatable."),
         ] = None,
-        debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+        as_json: JsonOption = False,
+        debug: DebugOption = False,
     ) -> None:
-        """Screen coatings between electrolytes and electrodes: windows, reactions, products and their NMR lines."""
+        """Rank coatings between electrolytes and electrodes.
+
+        For each coating: its window, its reactions with both neighbours, what it becomes, and the NMR lines that would
+        show it.
+        """
         del debug
         from ..analysis.coatings.screening import Settings
 
         settings = Settings(n_samples=samples, signal_to_noise=signal_to_noise)
-        run_screening(
+        done = run_screening(
             electrolyte,
             electrode,
             file=coatings,
             named=coating or [],
             level=energies,
             out=out,
-            workers=workers,
+            workers=processes if workers is None else workers,
             settings=settings,
-            say=say,
+            say=_tell if as_json else say,
             crystals=crystals,
             libraries=library,
             interfaces=interface or [],
         )
+        if as_json:
+            print(screening_json(done))
 
     phases = typer.Typer(
-        help="Competing phases: list them, compute their energies, make the table.", no_args_is_help=True
+        help="List competing phases, compute their energies, make the table.",
+        no_args_is_help=True,
+        rich_markup_mode=None,
     )
     app.add_typer(phases, name="phases")
 
     @phases.command("list")
     def list_phases(
         elements: Annotated[str, typer.Argument(help="Only phases of these elements, as in Li-Al-P-O.")] = "",
+        *,
+        as_json: JsonOption = False,
+        debug: DebugOption = False,
     ) -> None:
-        """Phases with their type, source and grade."""
+        """List phases with their type, source and grade."""
+        del debug
         from ..analysis.coatings.energies import amounts_of
         from ..structures.phases import load_phase, phase_names
 
         wanted = set(elements.split("-")) - {""}
-        for name in phase_names():
-            facts = load_phase(name)
-            if not wanted or set(amounts_of(facts.formula)) <= wanted:
-                say(f"{facts.formula:16} {facts.structure_type:28} {facts.grade:9} {facts.source}")
+        found = [load_phase(name) for name in phase_names()]
+        found = [facts for facts in found if not wanted or set(amounts_of(facts.formula)) <= wanted]
+        if as_json:
+            import json
+
+            keys = ("formula", "structure_type", "grade", "source")
+            print(json.dumps([{key: getattr(facts, key) for key in keys} for facts in found], indent=1))
+            return
+        for facts in found:
+            say(f"{facts.formula:16} {facts.structure_type:28} {facts.grade:9} {facts.source}")
 
     @phases.command()
     def compute(
         rows: Annotated[Path, typer.Argument(help="File of finished phases; what is in it is not computed again.")],
-        only: Annotated[list[str] | None, typer.Option(help="Only this phase; several are possible.")] = None,
+        only: Annotated[list[str] | None, typer.Option(help="Only this phase; repeatable.")] = None,
+        *,
+        debug: DebugOption = False,
     ) -> None:
-        """Relax all phases with SevenNet, one line per finished phase; stopped, it goes on where it was."""
+        """Relax all phases with SevenNet.
+
+        One line of the file per finished phase; stopped, it goes on where it was.
+        """
+        del debug
         from .phase_energies import compute_phases
 
         compute_phases(rows, only, report=say)
@@ -109,8 +146,14 @@ def register(app: typer.Typer, say: Callable[[str], None]) -> None:
         rows: Annotated[Path, typer.Argument(help="File of finished phases; what is in it is not computed again.")],
         cells: Annotated[int, typer.Option(min=1, help="Ordered cells to relax, lowest Coulomb energy first.")] = 3,
         supercell: Annotated[str, typer.Option(help="Repeats such as 1,1,1; chosen by itself without it.")] = "",
+        *,
+        debug: DebugOption = False,
     ) -> None:
-        """Order a disordered crystal and relax the best cells with SevenNet; the lowest counts in the table."""
+        """Order a disordered crystal and relax its best cells.
+
+        SevenNet relaxes them; the one of lowest energy counts in the table.
+        """
+        del debug
         from .phase_energies import compute_ordered
 
         compute_ordered(rows, crystal, n_cells=cells, supercell=_repeats(supercell), report=say)
@@ -123,8 +166,14 @@ def register(app: typer.Typer, say: Callable[[str], None]) -> None:
         cells: Annotated[
             Path | None, typer.Option(help="Also write the relaxed ordered cells here (ordered_cells.json).")
         ] = None,
+        *,
+        debug: DebugOption = False,
     ) -> None:
-        """Fit the corrections on measured formation energies and write the versioned table."""
+        """Fit the corrections and write the table of phases.
+
+        The corrections are fitted on measured formation energies; the table carries its version.
+        """
+        del debug
         from .phase_energies import make_table
 
         made = make_table(rows, out, version=version, cells=cells)
@@ -173,7 +222,7 @@ def run_screening(
     crystals: bool | None = None,
     libraries: bool | None = None,
     interfaces: Sequence[Path] = (),
-) -> None:
+) -> Screened:
     """Screen, rank, and write the page, the CSV, the JSON, and a library of lines for each coating.
 
     Raises
@@ -192,8 +241,8 @@ def run_screening(
 
     if file is None and not named:
         raise CoatingError("no coating was given; name them with --coating, or a file of them with --coatings")
-    text = "" if file is None else _read(file)
-    formulas = read_coatings("\n".join([text, *named]))
+    formulas = [] if file is None else read_coatings(_read(file))
+    formulas = list(dict.fromkeys([*formulas, *(formula_of(name) for name in named)]))
     with_crystals = len(formulas) <= FEW if crystals is None else crystals
     settings = settings.model_copy(update={"with_crystals": with_crystals})
     pairs = [((name, formula_of(name)), electrode_of(other)) for name in electrolytes for other in electrodes]
@@ -218,7 +267,7 @@ def run_screening(
                 say(f"    on the front: {'; '.join(place.reasons)}")
         behind = sum(not place.is_front for place in places)
         if behind:
-            say(f"  {behind} more coatings are behind the front, see the page")
+            say(f"  {counted(behind, 'more coating')} behind the front, see the page")
     for name, why in refused.items():
         say(f"not screened: {name}: {why}")
     written = [
@@ -237,7 +286,33 @@ def run_screening(
     if len(formulas) <= FEW if libraries is None else libraries:
         libraries_folder = write_libraries(results, out / "library", say)
         say(f"\nlibraries of lines: surfshift match SPECTRA --library {libraries_folder / results[0].coating}")
-    say(f"\n{len(results)} combinations in {time.time() - began:.1f} s; " + ", ".join(str(p) for p in written))
+    say(f"\n{counted(len(results), 'combination')} in {time.time() - began:.1f} s")
+    for what, path in zip(("page", "table", "everything"), written, strict=True):
+        say(f"{what + ':':11} {path}")
+    return Screened(results, ranked, refused, tuple(written))
+
+
+class Screened(NamedTuple):
+    """What a screening found, and the page, CSV and JSON that it wrote."""
+
+    results: list[CoatingResult]
+    ranked: dict[tuple[str, str], tuple[Ranked, ...]]
+    refused: dict[str, str]
+    written: tuple[Path, ...]
+
+
+def screening_json(done: Screened) -> str:
+    """One flat row per combination, as in the CSV, what was refused, and the files."""
+    import json
+
+    from ..analysis.coatings.output import flat_row
+
+    found = {
+        "coatings": [flat_row(result, done.ranked) for result in done.results],
+        "refused": done.refused,
+        **dict(zip(("page", "csv", "json"), map(str, done.written), strict=True)),
+    }
+    return json.dumps(found, indent=1, ensure_ascii=False)
 
 
 def _sparing(say: Callable[[str], None], total: int) -> Callable[[str], None]:
@@ -258,7 +333,9 @@ def _read(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise CoatingError(f"{file}: cannot be read as a list of coatings ({error})") from error
+        raise CoatingError(
+            f"{file} cannot be read as a list of coatings: {error.strerror if isinstance(error, OSError) else error}"
+        ) from error
 
 
 def write_libraries(results: Sequence[CoatingResult], folder: Path, say: Callable[[str], None]) -> Path:
@@ -284,9 +361,7 @@ def describe(result: CoatingResult) -> list[str]:
     """A coating in a few lines, each number with its phase coverage."""
     window = result.window
     ends = [
-        f"{side.voltage_v:.2f} +- {side.error_v:.2f} V"
-        if side.voltage_v is not None
-        else "no limit by lithium exchange"
+        f"{side.voltage_v:.2f} ± {side.error_v:.2f} V" if side.voltage_v is not None else "no limit by lithium exchange"
         for side in (window.reduction, window.oxidation)
     ]
     lines = [f"  {result.coating}", f"    window {ends[0]} to {ends[1]} ({result.window_coverage})"]
@@ -297,16 +372,16 @@ def describe(result: CoatingResult) -> list[str]:
             continue
         products = ", ".join(f"{f} ({p:.0%})" for f, p in curve.product_probability.items())
         lines.append(
-            f"    with the {title}: {curve.worst.energy_ev_per_atom:.3f} +- {curve.energy_error_ev:.3f} eV/atom, "
+            f"    with the {title}: {curve.worst.energy_ev_per_atom:.3f} ± {curve.energy_error_ev:.3f} eV/atom, "
             f"reacts with probability {curve.probability:.2f} to {products} ({contact.coverage})"
         )
     if result.path is not None:
         path = result.path
-        lines.append(f"    lithium path: bottleneck {path.radius_ang:.2f} A ({path.kind}, {path.n_dimensions}D)")
+        lines.append(f"    lithium path: bottleneck {path.radius_ang:.2f} Å ({path.kind}, {path.n_dimensions}D)")
     for gas, air in (("H2O", result.water), ("CO2", result.carbon_dioxide)):
         if air is not None:
             lines.append(
-                f"    with {gas}: {air.worst.energy_ev_per_atom:.3f} +- {air.energy_error_ev:.3f} eV/atom, "
+                f"    with {gas}: {air.worst.energy_ev_per_atom:.3f} ± {air.energy_error_ev:.3f} eV/atom, "
                 f"reacts with probability {air.probability:.2f}"
             )
     if result.match is not None:

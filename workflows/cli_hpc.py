@@ -8,11 +8,13 @@ from typing import Annotated
 import typer
 
 app = typer.Typer(
-    help="Run on a cluster: write a workers' file from a template, check it, estimate what a study costs.",
+    help="Set up a cluster: templates, checks, estimates.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
 )
 
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 WorkersArgument = Annotated[Path, typer.Argument(help="The workers' file.", metavar="WORKERS")]
 
@@ -20,6 +22,8 @@ WorkersArgument = Annotated[Path, typer.Argument(help="The workers' file.", meta
 @app.command()
 def templates(
     name: Annotated[str | None, typer.Argument(help="Show the variables of this one.", metavar="NAME")] = None,
+    *,
+    as_json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
     """List the templates, or the variables of one."""
@@ -30,6 +34,18 @@ def templates(
 
     from .hpc.templates import load_template, template_names
 
+    if as_json:
+        import json
+
+        found: list[dict[str, object]]
+        if name is None:
+            listed = {each: load_template(each) for each in template_names()}
+            found = [{"name": k, "scheduler": t.scheduler, "description": t.description} for k, t in listed.items()]
+        else:
+            variables = load_template(name).variables.items()
+            found = [{"name": k, "required": v.required, "default": v.default, "meaning": v.help} for k, v in variables]
+        print(json.dumps(found, indent=1, default=str))
+        return
     if name is None:
         table = Table("template", "scheduler", "for", box=None)
         for each in template_names():
@@ -49,7 +65,7 @@ def init(
     *,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", help="A variable of the template; may be repeated.", metavar="KEY=VALUE"),
+        typer.Option("--set", help="A variable of the template; repeatable.", metavar="KEY=VALUE"),
     ] = None,
     out: Annotated[Path, typer.Option("--out", help="File to write.")] = Path("workers.yaml"),
     debug: DebugOption = False,
@@ -74,11 +90,17 @@ def check(
     workers: WorkersArgument,
     *,
     worker: Annotated[str | None, typer.Option("--worker", help="Only this one; all without it.")] = None,
-    elements: Annotated[str, typer.Option("--elements", help="Look for the UPF files of these: H,O,Al,P.")] = "",
+    elements: Annotated[
+        str, typer.Option("--elements", help="Look for UPF files, POTCARs of these: H,O,Al.", metavar="LIST")
+    ] = "",
     wait: Annotated[float, typer.Option("--wait", help="Seconds that the job may wait in the queue.")] = 120.0,
+    as_json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Connect to each worker, write, find the programs and run a job of two seconds."""
+    """Try every worker of a workers' file.
+
+    Connects, writes into its folder, looks for the programs and runs a job of two seconds.
+    """
     del debug
     import sys
 
@@ -94,6 +116,7 @@ def check(
     wanted = elements_of(elements)
     named = [worker] if worker is not None else [name for name in file.workers if not file.is_pilot(name)]
     has_notes = False
+    collected: dict[str, list[dict[str, object]]] = {}
     for name in named:
 
         def say(text: str, name: str = name) -> None:
@@ -105,7 +128,13 @@ def check(
         for finding in findings:
             table.add_row(finding.mark, finding.what, Text(finding.found), Text(finding.advice))
             has_notes = has_notes or bool(finding.advice)
-        Console().print(table)
+        collected[name] = [{"mark": finding.mark, **finding.model_dump()} for finding in findings]
+        if not as_json:
+            Console().print(table)
+    if as_json:
+        import json
+
+        print(json.dumps(collected, indent=1))
     if has_notes:
         raise typer.Exit(1)
 
@@ -117,10 +146,13 @@ def estimate(
     workers: Annotated[
         Path | None, typer.Option("--workers", help="Workers' file; the study's run.hpc without it.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Core hours of every step of a study, and what each job would ask for."""
+    """Say what a study would cost.
+
+    Core hours of every step, and what each job would ask the scheduler for.
+    """
     del debug
     from rich.console import Console
     from rich.table import Table
@@ -156,5 +188,7 @@ def estimate(
     Console().print(table)
     total = sum(cost.core_hours for cost in costs)
     print(f"together about {total:.1f} core hours, right to a factor of about three")
+    if settings.nmr.periodic is not None:
+        print(f"that of the GIPAW jobs of {settings.nmr.engine} is a guess, ten times a ground state")
     if file and file.placement.limits.core_hours:
         print(f"budget in the workers' file: {file.placement.limits.core_hours:g} core hours")

@@ -38,7 +38,14 @@ def status_json(now: Snapshot, spent: str) -> str:
     from .queue.records import JobStatus
 
     jobs = [
-        {"name": job.name, "status": job.status.value, "seconds": job.seconds, "reason": job.reason} for job in now.jobs
+        {
+            "name": job.name,
+            "status": job.status.value,
+            "is_queued": job.is_queued,
+            "seconds": job.seconds,
+            "reason": job.reason,
+        }
+        for job in now.jobs
     ]
     counts = {status.value: now.count(status) for status in JobStatus}
     return json.dumps({"counts": counts, "is_active": now.is_active, "spent": spent, "jobs": jobs}, indent=1)

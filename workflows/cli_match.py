@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..analysis.vocabulary import Spectrum, StudyResult
 from ..structures.errors import SurfshiftError, nearest
 from .study import element_of
+from .wording import answer, counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -70,7 +71,8 @@ def run_match(
     for note in notes:
         say(f"note: {note}")
     sites = _predict(library, used)
-    say(f"{len(library.entries)} candidates with {len(sites)} sites of {', '.join(used)}")
+    found = f"{counted(len(library.entries), 'candidate')} with {counted(len(sites), 'site')} of {', '.join(used)}"
+    say(f"{found}; weighing them, some seconds to minutes ...")
     chosen = settings.model_copy(
         update={
             "always_present": _always(always or settings.always_present, library),
@@ -138,7 +140,7 @@ def _n_values(measurement: Measurement) -> int:
 
 
 def _measurement_line(m: Measurement) -> str:
-    what = f"{len(m.axis_ppm)} points" if isinstance(m, Spectrum) else f"{len(m.peaks)} peaks"
+    what = counted(len(m.axis_ppm), "point") if isinstance(m, Spectrum) else counted(len(m.peaks), "peak")
     rate = f"{m.mas_rate_hz:g} Hz" if m.mas_rate_hz else "static"
     sample = f", sample {m.sample}" if m.sample else ""
     notes = "".join(f"\n  note: {note}" for note in m.notes) if isinstance(m, Spectrum) else ""
@@ -164,9 +166,8 @@ def _references(
     isotopes: Sequence[str], library: Library, own_file: Path | None
 ) -> tuple[dict[str, Reference], list[str]]:
     """Reference of every isotope: the user's, that of the study's result, a shipped one, or wide priors; and notes."""
-    from ..analysis.reference_fit import MixedMethodsError, wide_reference
     from ..analysis.reference_table import read_references
-    from ..analysis.references import ReferenceMissingError, load_reference
+    from .reference_choice import reference_for
 
     own = read_references(own_file) if own_file is not None else {}
     used: dict[str, Reference] = {}
@@ -176,26 +177,8 @@ def _references(
         if not methods:
             notes.append(f"{isotope} was measured, but no candidate holds {element_of(isotope)}; it is left out")
             continue
-        method = methods[0]
-        if isotope in own:
-            if own[isotope].method.key != method.key:
-                raise MixedMethodsError(
-                    f"{own_file}: the {isotope} reference is for {own[isotope].method.key}, the library was computed "
-                    f"with {method.key}: shifts compare only within one method. Fit one with 'surfshift reference "
-                    f"TABLE.csv --isotope {isotope} --engine {method.engine} --functional {method.functional} "
-                    f"--protocol '{method.protocol}' --protocol-hash {method.protocol_hash} --out own.json'"
-                )
-            used[isotope] = own[isotope]
-            continue
-        shipped = [r for r in library.references if r.isotope == isotope and r.method.key == method.key]
-        fitted = [r for r in shipped if not r.is_wide]
-        if fitted:
-            used[isotope] = fitted[0]
-            continue
-        try:
-            used[isotope] = load_reference(isotope, method)
-        except ReferenceMissingError:
-            used[isotope] = wide_reference(isotope, method)
+        used[isotope] = reference_for(isotope, methods, own=own, own_file=own_file, known=library.references)
+        if used[isotope].is_wide:
             notes.append(used[isotope].note)
     unused = sorted(set(own) - set(isotopes))
     if unused:
@@ -300,7 +283,7 @@ def finish_match(result: StudyResult, page: Path, say: Callable[[str], None]) ->
 
     assignment = result.assignment
     if assignment is not None:
-        say(f"\n{assignment.verdict.value}: {assignment.statement}")
+        say(f"\n{answer(assignment.verdict.value, assignment.statement)}")
         say(f"\n{paragraph(result)}")
         for warning in assignment.warnings:
             say(f"warning: {warning}")

@@ -73,7 +73,9 @@ def _drawn(study: StudyFile, now: Snapshot) -> RenderableType:
     from .progress import clock, summary
 
     table = Table("job", "status", "time", "why it failed", box=None)
+    is_cluster = study.run.hpc is not None
     for job in now.jobs:
         took = "" if job.seconds is None else clock(job.seconds)
-        table.add_row(Text(job.name), job.status.value, took, Text(job.reason.splitlines()[0] if job.reason else ""))
+        status = "in the scheduler's queue" if job.is_queued and is_cluster else job.status.value
+        table.add_row(Text(job.name), status, took, Text(job.reason.splitlines()[0] if job.reason else ""))
     return Group(table, Text(summary(now)), Text(_spent(study, now)))

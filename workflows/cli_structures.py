@@ -145,7 +145,7 @@ def print_plan(console: Console, study: StudyFile, made: Proposals, found: Seque
     from rich.table import Table
 
     from ..analysis.report.page import duration
-    from .costs import TYPICAL_STEPS
+    from .costs import RESPONSE_OVER_SCF, TYPICAL_STEPS
 
     table = Table(box=None)
     table.add_column("origin", no_wrap=True)
@@ -168,11 +168,19 @@ def print_plan(console: Console, study: StudyFile, made: Proposals, found: Seque
             duration(row["relax_cpu_seconds"]),
         )
     console.print(table)
-    say(
-        console,
-        f"CPU times are estimates, good to a factor of two: cluster engine, protocol {study.nmr.protocol}, from "
-        f"measured sites; SevenNet {study.relax.model}, about {TYPICAL_STEPS} steps per candidate.",
-    )
+    relaxing = f"SevenNet {study.relax.model}, about {TYPICAL_STEPS} steps per candidate."
+    if study.nmr.periodic is None:
+        say(
+            console,
+            f"CPU times are estimates, good to a factor of two: cluster engine, protocol {study.nmr.protocol}, from "
+            f"measured sites; {relaxing}",
+        )
+    else:
+        say(
+            console,
+            f"NMR: one GIPAW job of {study.nmr.engine} per candidate, protocol {study.nmr.periodic.label}; its time is "
+            f"a guess, {1 + RESPONSE_OVER_SCF:g} times a ground state that is itself scaled from CP2K. {relaxing}",
+        )
     if refused := sum(summary.n_refused_sites for summary in found):
         say(
             console,

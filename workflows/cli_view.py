@@ -28,17 +28,20 @@ def register(app: typer.Typer, say: Callable[[str], None]) -> None:
         folder: Annotated[
             Path | None, typer.Option("--folder", help="Run folder; NAME-run beside the study file without it.")
         ] = None,
-        coatings: Annotated[
+        screening: Annotated[
             Path | None,
-            typer.Option("--coatings", help="Folder that 'surfshift screen' wrote; its table is shown too."),
+            typer.Option("--screening", help="Folder that 'surfshift screen' wrote; its table is shown too."),
         ] = None,
+        coatings: Annotated[Path | None, typer.Option("--coatings", hidden=True)] = None,  # the former name
         port: Annotated[
             int, typer.Option("--port", min=0, max=65535, help="Port of this machine; 0 takes a free one.")
         ] = 0,
         browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the browser.")] = True,
         debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
     ) -> None:
-        """Look at a study in the browser: structures in 3D, spectra with sliders, assignment, queue, coatings.
+        """Look at a study in the browser.
+
+        Structures in 3D, spectra with sliders that move the model, assignment, queue, coatings.
 
         Served on this machine alone, without a network, behind a token. From a cluster's login node: choose a port with
         --port and forward it, ssh -L PORT:127.0.0.1:PORT HOST.
@@ -48,7 +51,7 @@ def register(app: typer.Typer, say: Callable[[str], None]) -> None:
 
         from .view.server import serve
 
-        serve(source_of(study, folder, coatings), port, say, opened=webbrowser.open if browser else None)
+        serve(source_of(study, folder, screening or coatings), port, say, opened=webbrowser.open if browser else None)
 
 
 def source_of(study: Path, folder: Path | None, coatings: Path | None) -> Source:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from ..structures.errors import SurfshiftError
 from .candidates import Inputs, always_present_ids
 from .jobs import moving_sites, wanted_sites
 from .queue.records import JobStatus, Snapshot
+from .reference_choice import engine_notes, with_references
 from .study import element_of
 
 if TYPE_CHECKING:
@@ -65,13 +67,14 @@ def start_state(study: StudyFile, study_path: Path) -> dict[str, Any]:
 
 
 def outputs(run: RunFolder) -> tuple[tuple[Relaxation, ...], tuple[SiteTensors, ...]]:
-    """The last relaxation of every candidate and every site that is finished, in the order of their jobs."""
+    """The last relaxation of every candidate and every site that is finished, in the order of their jobs.
+
+    A periodic engine's job has the sites of a whole candidate as its output.
+    """
     decoded = _decoded(run)
     last = {output.start_id: output for output in decoded if isinstance(output, Relaxation)}
-    return (
-        tuple(last.values()),
-        tuple(output for output in decoded if isinstance(output, SiteTensors)),
-    )
+    sites = [site for output in decoded for site in (output if isinstance(output, list) else [output])]
+    return tuple(last.values()), tuple(site for site in sites if isinstance(site, SiteTensors))
 
 
 def averaged_sites(run: RunFolder) -> tuple[AveragedSite, ...]:
@@ -109,13 +112,14 @@ def collect(
         n_left = len(snapshot.jobs) - snapshot.count(JobStatus.DONE) - snapshot.count(JobStatus.FAILED)
         failures.append(f"{n_left} jobs have not run yet; go on with 'surfshift resume'")
     decision = adaptive_decision(run, study, inputs, snapshot)
-    protocol = study.nmr.protocol if decision is None else decision.protocol
+    protocol = study.nmr.method_name if decision is None else decision.protocol
     averages = averaged_sites(run) if study.motion is not None else ()
     by_candidate: dict[str, tuple[SiteTensors, ...]] = {}
     complete: list[Candidate] = []
     for relaxation in relaxations:
         candidate = relaxation.candidate
-        own = {t.atom_indices[0]: t for t in tensors if _is_of(t, candidate, protocol)}
+        wanted = {orbit.atom_indices[0] for orbit in wanted_sites(candidate, study.nmr)}
+        own = {t.atom_indices[0]: t for t in tensors if _is_of(t, candidate, protocol) and t.atom_indices[0] in wanted}
         if study.motion is not None:
             moving = [site.site_tensors(shift_from=study.motion.shift_from) for site in averages]
             own |= {t.atom_indices[0]: t for t in moving if _is_of(t, candidate, protocol)}
@@ -139,6 +143,11 @@ def collect(
             complete.append(candidate)
     if decision is not None:
         inputs = _adapted(study, inputs, decision)
+    if study.nmr.periodic is not None:
+        inputs, mixed = with_references(study, inputs, [t for own in by_candidate.values() for t in own])
+        failures += mixed
+        told = [n for c in complete for n in engine_notes(study.nmr.periodic, c, by_candidate[c.id])]
+        inputs = replace(inputs, notes=(*inputs.notes, *told))
     sites = _predicted(relaxations, by_candidate, inputs)
     assignment = _matched(study, inputs, complete, sites, failures, decision=decision)
     result = StudyResult(
@@ -298,7 +307,14 @@ def provenance(run: RunFolder, study: StudyFile, tensors: tuple[SiteTensors, ...
         entries["averages over motion"] = study.motion.model_dump_json()
     for key in sorted({site.method.key for site in tensors}):
         entries.setdefault("NMR method", key)
-    entries["processor time of all sites, s"] = f"{sum(site.cpu_seconds for site in tensors):.0f}"
+    if study.nmr.periodic is None:
+        entries["processor time of all sites, s"] = f"{sum(site.cpu_seconds for site in tensors):.0f}"
+    else:
+        methods = {(site.element, site.method.key) for site in tensors}
+        entries |= {f"NMR method of {element}": key for element, key in sorted(methods)}
+        programs = sorted({(site.method.engine, site.method.engine_version) for site in tensors})
+        entries |= {f"version of {name}": version for name, version in programs}
+        entries["NMR protocol"] = study.nmr.periodic.numbers_of().model_dump_json()
     for number, note in enumerate(inputs.notes, start=1):
         entries[f"note {number}"] = note
     return entries

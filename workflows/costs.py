@@ -6,6 +6,7 @@ the absolute number to be wrong by a factor of two.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from dataclasses import dataclass
 from functools import cache
@@ -13,12 +14,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..structures.accepting import as_structure
 from ..structures.errors import SurfshiftError
 from .study import element_of
 
 if TYPE_CHECKING:
+    from ..structures.accepting import StructureLike
     from ..structures.vocabulary import AtomicStructure, Candidate
     from .engines.fragment import Cluster
+    from .engines.periodic import PeriodicSettings
     from .engines.protocols import ClusterProtocol
     from .study import NmrSettings, StudyFile
 
@@ -35,6 +39,17 @@ TYPICAL_STEPS = 120
 PROTOCOL_FACTORS = {"fast": 1.0, "balanced": 1.5, "stringent": 2.0, "hybrid": 25.0}
 """Finer grids at an equal number of functions, for ``hybrid`` NWChem without density fitting (20 times PySCF on nine
 centres). That of ``stringent`` was not measured."""
+
+
+SCF_CYCLES = 14
+CP2K_SECONDS = 9.2
+"""Core seconds of one SCF cycle of 72 atoms of AlPO4 (384 valence electrons), CP2K DZVP-MOLOPT-SR, 400 Ry, Gamma."""
+CP2K_ELECTRONS = 384
+PW_OVER_CP2K = 4.0
+"""A plane-wave run at 60 Ry against CP2K, the same cell and one k-point: a guess."""
+RESPONSE_OVER_SCF = 10.0
+"""Shieldings by GIPAW against the ground state alone: a guess. The response needs the occupied states of six
+neighbours of every k-point and the response to three directions of the field at each."""
 
 
 @dataclass(frozen=True)
@@ -54,10 +69,14 @@ class NmrCost:
 
 @dataclass(frozen=True)
 class CandidateCost:
-    """What one candidate is expected to cost."""
+    """What one candidate is expected to cost.
+
+    ``whole_cpu_seconds`` are those of a periodic engine, which computes all sites at once; ``nmr`` then only counts.
+    """
 
     nmr: tuple[NmrCost, ...]
     relax_cpu_seconds: float
+    whole_cpu_seconds: float = 0.0
 
     @property
     def n_sites(self) -> int:
@@ -67,7 +86,7 @@ class CandidateCost:
     @property
     def nmr_cpu_seconds(self) -> float:
         """Processor seconds of all sites."""
-        return sum(cost.cpu_seconds for cost in self.nmr)
+        return self.whole_cpu_seconds + sum(cost.cpu_seconds for cost in self.nmr)
 
 
 @cache
@@ -127,9 +146,49 @@ def n_functions(cluster: Cluster, protocol: ClusterProtocol) -> int:
 
 def candidate_cost(candidate: Candidate, study: StudyFile) -> CandidateCost:
     """Expected processor seconds of relaxing a candidate and computing the tensors of its distinct sites."""
+    settings = study.nmr.periodic if study.nmr.elements & set(candidate.structure.elements) else None
     return CandidateCost(
-        nmr=nmr_costs(candidate, study.nmr), relax_cpu_seconds=relax_seconds(candidate.structure, study.relax.model)
+        nmr=nmr_costs(candidate, study.nmr) if study.nmr.periodic is None else _counted(candidate, study.nmr),
+        relax_cpu_seconds=relax_seconds(candidate.structure, study.relax.model),
+        whole_cpu_seconds=0.0 if settings is None else periodic_seconds(candidate.structure, settings),
     )
+
+
+def _counted(candidate: Candidate, nmr: NmrSettings) -> tuple[NmrCost, ...]:
+    """Sites of every isotope without a cost of their own."""
+    from .jobs import wanted_sites
+
+    elements = [orbit.element for orbit in wanted_sites(candidate, nmr)]
+    return tuple(NmrCost(isotope, elements.count(element_of(isotope)), 0.0) for isotope in nmr.isotopes)
+
+
+def valence_electrons(structure: AtomicStructure) -> int:
+    """Valence electrons, with those of an unknown element guessed as eight."""
+    from .engines.inputs.protocols import protocol_data
+
+    table: dict[str, int] = protocol_data("cp2k")["valence"]
+    return sum(table.get(element, 8) for element in structure.elements)
+
+
+def gaussian_cycle_seconds(structure: AtomicStructure, cutoff_ry: float, n_points: int) -> float:
+    """Expected core seconds of one SCF cycle of CP2K, from one timing; half of the k-points by time reversal."""
+    electrons = (valence_electrons(structure) / CP2K_ELECTRONS) ** 2
+    return CP2K_SECONDS * electrons * math.ceil(n_points / 2) * cutoff_ry / 400
+
+
+def plane_wave_cycle_seconds(structure: AtomicStructure, cutoff_ry: float, n_points: int) -> float:
+    """Expected core seconds of one SCF cycle of a plane-wave program: CP2K's at 400 Ry times a guess."""
+    return PW_OVER_CP2K * math.pow(cutoff_ry / 60, 1.5) * gaussian_cycle_seconds(structure, 400, n_points)
+
+
+def periodic_seconds(structure: AtomicStructure, settings: PeriodicSettings) -> float:
+    """Expected core seconds of one GIPAW job of VASP, CASTEP or Quantum ESPRESSO: ground state and response."""
+    from .engines.inputs.common import kpoint_grid
+
+    protocol = settings.numbers_of()
+    n_points = math.prod(kpoint_grid(structure, protocol.kpoint_spacing_per_ang))
+    cycle = plane_wave_cycle_seconds(structure, protocol.wavefunction_cutoff_ry, n_points)
+    return (1.0 + RESPONSE_OVER_SCF) * SCF_CYCLES * cycle
 
 
 def nmr_seconds(candidate: Candidate, nmr: NmrSettings) -> float:
@@ -137,8 +196,9 @@ def nmr_seconds(candidate: Candidate, nmr: NmrSettings) -> float:
     return sum(cost.cpu_seconds for cost in nmr_costs(candidate, nmr))
 
 
-def relax_seconds(structure: AtomicStructure, model: str) -> float:
+def relax_seconds(structure: StructureLike, model: str) -> float:
     """Expected processor seconds of a relaxation by SevenNet."""
+    structure = as_structure(structure)
     return RELAX_SECONDS_PER_ATOM[model] * len(structure) * TYPICAL_STEPS
 
 

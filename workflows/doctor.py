@@ -28,7 +28,9 @@ PROGRAMS = {
     "nwchem": "hybrids and clusters under MPI (protocol hybrid); Debian package nwchem",
     "cp2k": "plane-wave and Gaussian relaxations; Debian package cp2k",
     "pw.x": "Quantum ESPRESSO; Debian package quantum-espresso",
-    "castep": "periodic GIPAW tensors; licensed from the CASTEP developers",
+    "gipaw.x": "periodic GIPAW tensors; QE-GIPAW, of the version of pw.x",
+    "castep": "relaxations and periodic GIPAW tensors; licensed from the CASTEP developers",
+    "vasp_std": "relaxations and periodic GIPAW tensors; licensed from the VASP developers",
 }
 MIN_MEMORY_GB = 4.0
 MIN_DISK_GB = 2.0

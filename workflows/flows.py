@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ..structures.symmetry import SiteOrbit
     from ..structures.vocabulary import Candidate
     from .engines.periodic import PeriodicSettings
+    from .interatomic import EmbeddedModel
 
 
 def _default_nmr() -> NmrSettings:
@@ -41,7 +42,7 @@ class RelaxMaker(Maker):
 
 @dataclass
 class DftMaker(Maker):
-    """One step by DFT after SevenNet: relax a candidate further with CP2K or pw.x, or compute it where it is.
+    """One step by DFT after SevenNet: relax a candidate further, or compute it where it is.
 
     ``settings`` are those of the whole relaxation, ``step`` is the one of its ``dft`` steps that is meant.
     """
@@ -59,11 +60,13 @@ class DftMaker(Maker):
 
 @dataclass
 class SiteMaker(Maker):
-    """Compute the tensors of one symmetry-distinct site."""
+    """Compute the tensors of one symmetry-distinct site; those that ``motion`` wants are averaged over dynamics too."""
 
     name: str = "nmr"
     settings: NmrSettings = field(default_factory=_default_nmr)
     max_memory_mb: int = 3500
+    motion: MotionSettings | None = None
+    motion_model: EmbeddedModel = "7net-l3i5"
 
     def make(self, candidate: Candidate, orbit: SiteOrbit) -> Job:
         """One job whose output is a ``SiteTensors``."""
@@ -72,18 +75,32 @@ class SiteMaker(Maker):
         made.name = f"{self.name} {isotope} {candidate.name} {orbit.element}{orbit.atom_indices[0]}"
         return made
 
+    def after(self, relaxed: Job, candidate: Candidate) -> list[Job]:
+        """One job that finds the distinct sites of the relaxed candidate and adds a job for each."""
+        planned: Job = plan_sites(relaxed.output, self.settings, self.max_memory_mb, self.motion, self.motion_model)
+        planned.name = f"plan sites {candidate.name}"
+        return [planned]
+
 
 @dataclass
 class PeriodicNmrMaker(Maker):
     """Tensors of a relaxed candidate by VASP, CASTEP or Quantum ESPRESSO with GIPAW, all sites in one job.
 
     Nothing is submitted before the inputs can be written: with ``checks_potentials`` the files that the engine needs
-    for each element must be on this machine too.
+    for each element must be on this machine too. ``elements`` are those whose sites are wanted, all without any.
     """
 
     settings: PeriodicSettings
     name: str = "nmr"
     checks_potentials: bool = False
+    elements: tuple[str, ...] = ()
+
+    def after(self, relaxed: Job, candidate: Candidate) -> list[Job]:
+        """The job of the relaxed candidate; none if it holds no element whose sites are wanted."""
+        own = [element for element in self.elements if element in candidate.structure.elements]
+        if self.elements and not own:
+            return []
+        return [self.make(relaxed.output, candidate, own or None)]
 
     def make(
         self,
@@ -110,27 +127,51 @@ class PeriodicNmrMaker(Maker):
         return made
 
 
+def nmr_maker(
+    settings: NmrSettings,
+    max_memory_mb: int,
+    *,
+    checks_potentials: bool = False,
+    motion: MotionSettings | None = None,
+    motion_model: EmbeddedModel = "7net-l3i5",
+) -> SiteMaker | PeriodicNmrMaker:
+    """The maker of the tensors that a study asks for.
+
+    Parameters
+    ----------
+    settings
+        The study's NMR block.
+    max_memory_mb
+        For one job of the cluster engine.
+    checks_potentials
+        Whether a periodic engine's files must be on this machine.
+    motion, motion_model
+        Averages that the cluster engine computes besides, and the potential that moves the atoms.
+    """
+    if settings.periodic is None:
+        return SiteMaker(settings=settings, max_memory_mb=max_memory_mb, motion=motion, motion_model=motion_model)
+    return PeriodicNmrMaker(
+        settings.periodic, checks_potentials=checks_potentials, elements=tuple(sorted(settings.elements))
+    )
+
+
 @dataclass
 class CandidateMaker(Maker):
-    """Relax a candidate, find its symmetry-distinct sites, compute each in a job of its own."""
+    """Relax a candidate and compute its tensors: each symmetry-distinct site in a job of its own, or all in one."""
 
     name: str = "candidate"
     relax_maker: RelaxMaker = field(default_factory=RelaxMaker)
-    site_maker: SiteMaker = field(default_factory=SiteMaker)
-    motion: MotionSettings | None = None
+    site_maker: SiteMaker | PeriodicNmrMaker = field(default_factory=SiteMaker)
 
     def make(self, candidate: Candidate) -> Flow:
-        """A flow that grows by one job per site once the candidate is relaxed, and by averages over motion."""
+        """A flow; with a ``SiteMaker`` it grows by one job per site once the candidate is relaxed."""
         relaxing = [self.relax_maker.make(candidate)]
         settings = self.relax_maker.settings
         for step in settings.dft:
             relaxing.append(DftMaker(step=step, settings=settings).make(relaxing[-1].output, candidate))
         relaxed = relaxing[-1]
-        planned = plan_sites(
-            relaxed.output, self.site_maker.settings, self.site_maker.max_memory_mb, self.motion, settings.model
-        )
-        planned.name = f"plan sites {candidate.name}"
-        return Flow([*relaxing, planned], output=relaxed.output, name=f"{self.name} {candidate.name}")
+        tensors = self.site_maker.after(relaxed, candidate)
+        return Flow([*relaxing, *tensors], output=relaxed.output, name=f"{self.name} {candidate.name}")
 
 
 @dataclass

@@ -148,6 +148,11 @@ def _settings(values: Mapping[str, Any], file: Path, *, is_peaks: bool, where: s
         raise ManifestError(f"{where}: {key}: {first['msg'].removeprefix('Value error, ')}") from error
 
 
+def is_peak_file(path: Path) -> bool:
+    """Whether a file is a CSV list of peaks, by its columns."""
+    return _is_peak_list(_header(path))
+
+
 def _is_peak_list(header: list[str]) -> bool:
     return bool(set(header) & {"delta_iso_ppm", "position_ppm", "cq_mhz"}) or (
         bool(header) and set(header) <= set(Peak.model_fields)

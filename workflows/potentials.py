@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import re
 import shutil
@@ -13,6 +14,7 @@ from ..structures.errors import SurfshiftError, nearest
 from .doctor import Finding
 from .engines.inputs.upf import MissingPotentialError, find_upf, read_upf
 from .engines.inputs.vasp import potcar_symbols
+from .files import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -78,6 +80,32 @@ def find_potcar(folder: Path, symbol: str) -> Path | None:
             if (path := folder / name / tail).is_file():
                 return path
     return None
+
+
+def write_potcar(folder: Path, symbols: Sequence[str]) -> None:
+    """Join the user's POTCARs in the order of the species, as VASP reads them.
+
+    Parameters
+    ----------
+    folder
+        Where POTCAR is written.
+    symbols
+        Names as in ``POTCAR.spec``.
+
+    Raises
+    ------
+    MissingPotentialError
+        If the folder of POTCARs lacks one.
+    """
+    source = potcar_folder()
+    texts = []
+    for symbol in symbols:
+        path = find_potcar(source, symbol) if source else None
+        if path is None:
+            require_potentials("vasp", [symbol.split("_")[0]])
+            continue
+        texts.append((gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()).decode())
+    write_atomically(folder / "POTCAR", "".join(texts))
 
 
 def examine_potentials(

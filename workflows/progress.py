@@ -111,7 +111,7 @@ class Progress:
         table = Table.grid(padding=(0, 2))
         for job in snapshot.of(JobStatus.RUNNING):
             elapsed = time.time() - self._first_seen.get(job.uuid, time.time())
-            table.add_row("running", Text(job.name), clock(elapsed))
+            table.add_row("submitted" if job.is_queued else "running", Text(job.name), clock(elapsed))
         waiting = snapshot.of(JobStatus.WAITING)
         for job in waiting[:MAX_LISTED]:
             table.add_row("left", Text(job.name, style="dim"), "")

@@ -7,14 +7,16 @@ place and the line, and relative paths count from the folder of the file.
 from __future__ import annotations
 
 import hashlib
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 
 from ..analysis.matching.settings import MatchSettings
 from ..analysis.spectra_io import Correction
 from ..analysis.vocabulary import Experiment  # noqa: TC001  (pydantic evaluates the annotation)
+from ..structures.errors import nearest
 from ..structures.vocabulary import Frozen, content_hash
 from .engines.protocols import load_protocol
 from .finite_temperature import AverageSettings
@@ -27,10 +29,22 @@ if TYPE_CHECKING:
 
     from ..structures.symmetry import SiteOrbit
     from ..structures.vocabulary import Candidate
+    from .engines.periodic import PeriodicSettings
 
-ISOTOPE_PATTERN = r"^[1-9]\d{0,2}[A-Z][a-z]?$"
+ISOTOPE_PATTERN = r"[1-9]\d{0,2}[A-Z][a-z]?"
 
-Isotope = Annotated[str, Field(pattern=ISOTOPE_PATTERN)]
+
+def _is_isotope(text: str) -> str:
+    if not re.fullmatch(ISOTOPE_PATTERN, text):
+        from ..analysis.constants import isotopes
+
+        raise ValueError(
+            f"{text!r} is no nucleus: write the mass number before the symbol, {nearest(text, isotopes())}"
+        )
+    return text
+
+
+Isotope = Annotated[str, AfterValidator(_is_isotope)]
 
 
 def element_of(isotope: str) -> str:
@@ -39,13 +53,13 @@ def element_of(isotope: str) -> str:
 
 
 class DftSettings(Frozen):
-    """A step by DFT from where SevenNet, or the step before, ended: CP2K or pw.x, with the numbers of a protocol.
+    """A step by DFT from where SevenNet, or the step before, ended, with the numbers of a protocol.
 
     A ``static`` step computes energy and forces and moves nothing. ``numbers`` replace those of the protocol by name,
     for example ``cutoff_ry``.
     """
 
-    engine: Literal["cp2k", "pw"]
+    engine: Literal["cp2k", "pw", "vasp", "castep"]
     protocol: Literal["fast", "balanced", "stringent"] = "balanced"
     task: Literal["relax", "static"] = "relax"
     fmax_ev_per_ang: float = Field(default=0.05, gt=0, le=1)
@@ -85,12 +99,15 @@ class RelaxSettings(Frozen):
 class NmrSettings(Frozen):
     """Which tensors are computed, and how.
 
-    With ``sites: surface`` a slab's atoms of the bulk region are skipped: the bulk candidate has them. ``references``
-    is a file of your own references (``surfshift reference --out``), which go before the shipped ones.
+    ``cluster`` is the engine of this project, one job per site; ``castep``, ``vasp`` and ``qe`` compute a whole
+    candidate with GIPAW in one job. ``numbers`` replace those of a periodic engine's protocol by name, for example
+    ``cutoff_ev``. With ``sites: surface`` a slab's atoms of the bulk region are skipped: the bulk candidate has them.
+    ``references`` is a file of your own references (``surfshift reference --out``), which go before the shipped ones.
     """
 
-    engine: Literal["cluster"] = "cluster"
+    engine: Literal["cluster", "castep", "vasp", "qe"] = "cluster"
     protocol: Literal["fast", "balanced", "stringent", "hybrid"] = "fast"
+    numbers: dict[str, float | str] = Field(default_factory=dict)
     isotopes: tuple[Isotope, ...] = Field(min_length=1)
     sites: Literal["all", "surface"] = "all"
     references: StudyPath = None
@@ -102,10 +119,31 @@ class NmrSettings(Frozen):
             raise ValueError("an isotope is listed twice; list each once")
         return isotopes
 
+    @model_validator(mode="after")
+    def _numbers_fit(self) -> Self:
+        if self.engine == "cluster" and self.numbers:
+            raise ValueError("numbers: only castep, vasp and qe take them; the cluster engine has its protocols")
+        nmr_protocol_hash(self)
+        return self
+
     @property
     def elements(self) -> frozenset[str]:
         """Chemical symbols of the isotopes."""
         return frozenset(element_of(isotope) for isotope in self.isotopes)
+
+    @property
+    def periodic(self) -> PeriodicSettings | None:
+        """The periodic engine with its protocol; None for the cluster engine."""
+        if self.engine == "cluster" or self.protocol == "hybrid":  # no periodic engine has that protocol
+            return None
+        from .engines.periodic import PeriodicSettings
+
+        return PeriodicSettings(engine=self.engine, protocol=self.protocol, numbers=self.numbers)
+
+    @property
+    def method_name(self) -> str:
+        """What the methods of the tensors call the protocol: its name, and the numbers that differ from it."""
+        return self.protocol if self.periodic is None else self.periodic.label
 
 
 class MotionSettings(AverageSettings):
@@ -237,12 +275,23 @@ class StudyFile(Frozen):
         return self
 
     @model_validator(mode="after")
+    def _adaptive_needs_sites(self) -> Self:
+        if self.run.adaptive and self.nmr.engine != "cluster":
+            raise ValueError(
+                f"run.adaptive computes site by site, and {self.nmr.engine} computes a whole candidate at once; "
+                "leave run.adaptive out, or use nmr.engine: cluster"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _moving_isotopes_are_computed(self) -> Self:
         if self.motion is None:
             return self
         unknown = [isotope for isotope in self.motion.isotopes if isotope not in self.nmr.isotopes]
         if unknown:
             raise ValueError(f"motion.isotopes: {unknown[0]} is not in nmr.isotopes; add it there")
+        if self.nmr.engine != "cluster":
+            raise ValueError(f"motion: averages are computed by the cluster engine, not by {self.nmr.engine}")
         if self.run.adaptive:
             raise ValueError("motion: averages are not part of an adaptive run; set run.adaptive: false")
         return self
@@ -253,12 +302,13 @@ class StudyFile(Frozen):
         payload: dict[str, Any] = self.model_dump(mode="json", include={"crystal", "relax", "nmr"})
         payload["candidates"] = hashed_candidates(self.candidates)
         del payload["nmr"]["references"]
+        del payload["nmr"]["numbers"]
         del payload["relax"]["dft"]
         if self.relax.dft:
             payload["dft"] = [
                 [step.model_dump(mode="json", exclude={"numbers"}), dft_protocol_hash(step)] for step in self.relax.dft
             ]
-        payload["protocol"] = load_protocol(self.nmr.protocol).hash
+        payload["protocol"] = nmr_protocol_hash(self.nmr)
         if self.motion is not None:
             payload["motion"] = self.motion.model_dump(mode="json", exclude={"shift_from"})
         if self.structure is not None:
@@ -269,6 +319,21 @@ class StudyFile(Frozen):
         return content_hash(payload)
 
 
+def nmr_protocol_hash(nmr: NmrSettings) -> str:
+    """Hash of the numbers of the NMR step.
+
+    Raises
+    ------
+    UnknownProtocolError
+        If a number that the settings replace is unknown or does not fit.
+    """
+    if nmr.engine == "cluster":
+        return load_protocol(nmr.protocol).hash
+    from .engines.inputs.protocols import periodic_protocol
+
+    return periodic_protocol(nmr.engine, nmr.protocol, **nmr.numbers).hash
+
+
 def dft_protocol_hash(step: DftSettings) -> str:
     """Hash of the numbers of a DFT step.
 
@@ -277,9 +342,9 @@ def dft_protocol_hash(step: DftSettings) -> str:
     UnknownProtocolError
         If a number that the step replaces is unknown or does not fit.
     """
-    from .engines.dft.protocols import cp2k_protocol, pw_protocol
+    from .engines.dft.protocols import dft_protocol
 
-    return (cp2k_protocol if step.engine == "cp2k" else pw_protocol)(step.protocol, **step.numbers).hash
+    return dft_protocol(step.engine, step.protocol, **step.numbers).hash
 
 
 def load_study(path: str | Path) -> StudyFile:

@@ -11,12 +11,13 @@ from .adaptive import first_settings
 from .candidates import check_candidates, load_inputs
 from .collect import collect, start_state, write_results
 from .files import write_atomically
-from .flows import CandidateMaker, RelaxMaker, SiteMaker, StudyMaker
+from .flows import CandidateMaker, RelaxMaker, StudyMaker, nmr_maker
 from .hpc.workers import cluster_of
 from .proposals import propose
 from .queue.errors import RunFolderError
 from .queue.folder import RunFolder
 from .queue.records import Snapshot, snapshot
+from .requirements import check_engines, runs_here
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,11 +85,20 @@ def start(run: RunFolder, study: StudyFile, study_path: Path, *, say: Callable[[
         say(f"not built: {line}")
     for name, twin in proposed.duplicates:
         say(f"same structure, dropped: {name} = {twin}")
-    settings = first_settings(study, inputs.measurements, candidates) if study.run.adaptive else study.nmr
-    nmr = SiteMaker(settings=settings, max_memory_mb=study.run.memory_per_job_mb)
-    maker = CandidateMaker(relax_maker=RelaxMaker(settings=study.relax), site_maker=nmr, motion=study.motion)
-    parts = StudyMaker(name=study.study, candidate_maker=maker).parts(candidates)
     workers = cluster_of(study)
+    check_engines(study, candidates, workers)
+    settings = first_settings(study, inputs.measurements, candidates) if study.run.adaptive else study.nmr
+    maker = CandidateMaker(
+        relax_maker=RelaxMaker(settings=study.relax),
+        site_maker=nmr_maker(
+            settings,
+            study.run.memory_per_job_mb,
+            checks_potentials=runs_here("gipaw", workers),
+            motion=study.motion,
+            motion_model=study.relax.model,
+        ),
+    )
+    parts = StudyMaker(name=study.study, candidate_maker=maker).parts(candidates)
     if workers is not None:
         from .hpc.place import place_candidate
 

@@ -160,7 +160,11 @@ def explain(error: ValidationError, model: type[BaseModel], file: Path, lines: L
             message = f"unknown kind {detail['ctx']['tag']!r}, {nearest(str(detail['ctx']['tag']), known)}"
         elif detail["type"] == "union_tag_not_found":
             message = "this block needs a kind, for example 'kind: molecular_water'"
-        elif detail["type"] not in PLAIN_MESSAGES and not isinstance(detail["input"], dict | list):
+        elif (
+            detail["type"] not in PLAIN_MESSAGES
+            and not isinstance(detail["input"], dict | list)
+            and repr(detail["input"]) not in message
+        ):
             message += f" (given: {detail['input']!r})"
         where = _in_file(place, lines, is_missing=detail["type"] == "missing")
         problems.append(f"  {lines.place(where)}: {message}")

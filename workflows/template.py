@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .study_yaml import StudyError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
+    from collections.abc import Collection, Sequence
+
+USUAL_ABUNDANCE_PERCENT = 4.0
+"""Nuclei above this natural abundance are measured without enrichment: 29Si is, 17O is not."""
 
 TEMPLATE = """\
 # A surfshift study. Every key is checked; a key that is left out has the value shown here,
@@ -51,8 +58,9 @@ relax:
   relax_bulk_positions: true
 
 nmr:
-  engine: cluster                # GIAO-DFT on clusters cut around each site
-  protocol: fast                 # or balanced, stringent, hybrid (PBE0 by NWChem)
+  engine: cluster                # GIAO-DFT on clusters cut around each site; or castep, vasp, qe with GIPAW
+  protocol: fast                 # or balanced, stringent; with cluster also hybrid (PBE0 by NWChem)
+  # numbers: {cutoff_ev: 800}    # of castep, vasp and qe: numbers of the protocol to replace
   isotopes: [27Al, 31P]          # required
   sites: all                     # or surface: a slab's bulk-like sites are left to the bulk candidate
   # references: own.json         # references of your own, from surfshift reference --out own.json
@@ -82,6 +90,7 @@ matching:
 
 run:
   adaptive: false                # true: only the tensors that the verdict needs
+  # hpc: workers.yaml            # jobs go to a cluster: surfshift hpc init
   parallel_jobs: 2
   memory_gb: 8
 
@@ -89,53 +98,76 @@ run:
 """
 
 
-def write_template(
-    path: Path,
-    *,
-    crystal: str | None = None,
-    structure: Path | None = None,
-    isotopes: Sequence[str] = (),
-    facets: Sequence[str] = (),
-    peaks: Path | None = None,
-    field_tesla: float | None = None,
-) -> None:
+@dataclass(frozen=True)
+class Choices:
+    """What a user wants in a study file; what is left out stays as in the template.
+
+    ``facets`` are texts such as ``1,0,0``; None keeps the template's facet and an empty list means the bulk alone.
+    ``measured`` is a list of peaks or a spectrum, and the keys after it are of that measurement.
+    """
+
+    crystal: str | None = None
+    structure: Path | None = None
+    isotopes: Sequence[str] = ()
+    facets: Sequence[str] | None = None
+    measured: Path | None = None
+    is_peaks: bool = True
+    measured_isotope: str | None = None
+    field_tesla: float | None = None
+    mas_rate_hz: float | None = None
+    experiment: str | None = None
+    hpc: Path | None = None
+
+
+def check_free(path: Path) -> None:
+    """Refuse a place where no new file can be written.
+
+    Raises
+    ------
+    StudyError
+        If there is a file or a folder; it is never overwritten.
+    """
+    if path.is_dir():
+        raise StudyError(f"{path} is a folder; give the name of a file, for example {path / 'study.yaml'}")
+    if path.exists():
+        raise StudyError(f"{path} exists and is not overwritten; choose another name: surfshift init OTHER.yaml")
+
+
+def write_template(path: Path, choices: Choices | None = None) -> None:
     """Write a commented study file, with what is given filled in; the file is one that can be run.
 
     Raises
     ------
     StudyError
-        If the file exists; it is never overwritten. Or if what is given does not go together.
+        If the file exists, or what is given does not go together or does not exist. Nothing is written then.
     """
-    text = filled(
-        crystal=crystal,
-        structure=structure,
-        isotopes=isotopes,
-        facets=facets,
-        peaks=peaks,
-        field_tesla=field_tesla,
-        folder=path.parent,
-    )
-    if path.is_dir():
-        raise StudyError(f"{path} is a folder; give the name of a file, for example {path / 'study.yaml'}")
+    from .study import load_study
+
+    check_free(path)
+    text = filled(choices or Choices(), path.parent)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".yaml")
+    draft = Path(name)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("x", encoding="utf-8") as file:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)
-    except FileExistsError as error:
-        raise StudyError(f"{path} exists and is not overwritten; choose another name") from error
+        draft.chmod(0o644)
+        try:
+            load_study(draft)
+        except StudyError as error:
+            told = str(error).partition(":\n")[2] or str(error)
+            raise StudyError(f"no study file was written, it could not be used:\n{told}") from error
+        try:
+            os.link(draft, path)  # unlike a renaming, never over a file that came in between
+        except FileExistsError:
+            check_free(path)
+            raise
+    finally:
+        draft.unlink(missing_ok=True)
 
 
-def filled(
-    *,
-    crystal: str | None,
-    structure: Path | None,
-    isotopes: Sequence[str],
-    facets: Sequence[str],
-    peaks: Path | None,
-    field_tesla: float | None,
-    folder: Path,
-) -> str:
-    """The template with a user's crystal, nuclei, facets and peaks.
+def filled(choices: Choices, folder: Path) -> str:
+    """The template with a user's choices; paths in it count from a folder.
 
     Raises
     ------
@@ -143,58 +175,149 @@ def filled(
         If they do not go together.
     """
     text = TEMPLATE
+    crystal, structure, isotopes = choices.crystal, choices.structure, tuple(choices.isotopes)
     if crystal is not None and structure is not None:
         raise StudyError("give either --crystal NAME (library) or --structure FILE, not both")
-    if peaks is not None and (field_tesla is None or not isotopes):
-        raise StudyError("--peaks needs --isotope and --field-tesla: a list of peaks does not state them")
     if crystal is not None:
-        from ..structures.library import load_crystal
-
-        load_crystal(crystal)
         text = text.replace("crystal: AlPO4_berlinite", f"crystal: {crystal}", 1)
     if structure is not None:
         text = text.replace("crystal: AlPO4_berlinite ", "# crystal: AlPO4_berlinite ", 1)
         text = text.replace("# structure: my-crystal.cif      #", f"structure: {_as_yaml(structure, folder)}  #", 1)
+    present = elements_of(crystal, structure)
+    isotopes = isotopes or usual_isotopes(present)
+    if not isotopes:
+        raise StudyError(
+            f"no nucleus of {', '.join(sorted(present))} is both usual in NMR and light enough for the cluster engine; "
+            "name one with --isotope"
+        )
+    for isotope in isotopes:
+        check_isotope(isotope, present)
     name = crystal or (structure.stem if structure is not None else "")
     if name:
         text = text.replace(
             "study: my-alpo4", f"study: {re.sub(r'[^A-Za-z0-9._-]+', '-', name).strip('.-_')[:60] or 'study'}", 1
         )
-    if isotopes:
-        text = text.replace("isotopes: [27Al, 31P]", f"isotopes: [{', '.join(isotopes)}]", 1)
-    if facets:
-        start, end = text.index("    - miller: [1, 0, 0]"), text.index("    # - max_miller: 1")
-        block = text[start:end]
-        blocks = [block.replace("[1, 0, 0]", f"[{', '.join(map(str, _miller(facet)))}]", 1) for facet in facets]
-        text = text[:start] + "".join(blocks) + text[end:]
-    if peaks is not None:
+    text = text.replace("isotopes: [27Al, 31P]", f"isotopes: [{', '.join(isotopes)}]", 1)
+    text = _with_facets(text, choices.facets)
+    if choices.measured is not None:
         start, end = text.index("# measured:"), text.index("matching:\n")
-        lines = [
-            "measured:",
-            f"  - peaks: {_as_yaml(peaks, folder)}",
-            f"    isotope: {isotopes[0]}",
-            f"    field_tesla: {field_tesla:g}",
-            "    # mas_rate_hz: 12500        # spinning rate, 0 for a static sample",
-            "    # experiment: one-pulse     # or echo, cp, trapdor",
-        ]
-        text = text[:start] + "\n".join(lines) + "\n\n" + text[end:]
+        text = text[:start] + "\n".join(_measured(choices, isotopes, folder)) + "\n\n" + text[end:]
+    if choices.hpc is not None:
+        text = text.replace("# hpc: workers.yaml            #", f"hpc: {_as_yaml(choices.hpc, folder)}  #", 1)
     return text
 
 
-def _miller(text: str) -> tuple[int, int, int]:
+def elements_of(crystal: str | None, structure: Path | None) -> frozenset[str]:
+    """Elements of a crystal of the library, or of a structure file; those of the template without either.
+
+    Raises
+    ------
+    SurfshiftError
+        If there is no such crystal, or the file is no structure.
+    """
+    if structure is not None:
+        if not structure.expanduser().is_file():
+            raise StudyError(f"there is no structure file {structure}; check the path")
+        from ..structures.importing import read_disordered
+
+        return frozenset(read_disordered(structure.expanduser()).composition)
+    from ..structures.library import load_crystal
+
+    return frozenset(site.element for site in load_crystal(crystal or "AlPO4_berlinite").sites)
+
+
+def usual_isotopes(elements: Collection[str]) -> tuple[str, ...]:
+    """The most abundant isotope of each element that is measured without enrichment and that the engine computes."""
+    from ase.data import atomic_numbers
+
+    from ..analysis.constants import isotopes
+    from .engines.molecule import HEAVIEST_ALL_ELECTRON
+
+    best: dict[str, str] = {}
+    table = isotopes()
+    for name, nucleus in table.items():
+        if (
+            nucleus.element in elements
+            and nucleus.abundance_percent > USUAL_ABUNDANCE_PERCENT
+            and atomic_numbers[nucleus.element] <= HEAVIEST_ALL_ELECTRON
+        ):
+            known = best.get(nucleus.element)
+            if known is None or nucleus.abundance_percent > table[known].abundance_percent:
+                best[nucleus.element] = name
+    return tuple(best[element] for element in sorted(best))
+
+
+def check_isotope(isotope: str, elements: Collection[str]) -> None:
+    """Refuse a nucleus that is not known, or of which the crystal has none; hydrogen comes with water.
+
+    Raises
+    ------
+    SurfshiftError
+        With the nuclei that can be had.
+    """
+    from ..analysis.constants import isotope as constants_of
+
+    element = constants_of(isotope).element
+    if element not in {*elements, "H"}:
+        raise StudyError(
+            f"{isotope}: the crystal holds no {element}, only {', '.join(sorted(elements))}; "
+            f"its usual nuclei are {', '.join(usual_isotopes(elements))}"
+        )
+
+
+def miller_of(text: str) -> tuple[int, int, int]:
+    """Three integers from a text such as ``1,0,0``.
+
+    Raises
+    ------
+    StudyError
+        If it is no facet.
+    """
     parts = [part for part in re.split(r"[,\s]+", text.strip("[]() ")) if part]
     try:
         h, k, l = (int(part) for part in parts)  # noqa: E741  (the letters of crystallography)
     except ValueError as error:
-        raise StudyError(f"--miller {text!r} is no facet; give three integers, for example --miller 1,0,0") from error
+        raise StudyError(f"{text!r} is no facet; give three integers, for example 1,0,0") from error
     if (h, k, l) == (0, 0, 0):
-        raise StudyError("--miller 0,0,0 is no facet; give three integers that are not all zero")
+        raise StudyError("0,0,0 is no facet; give three integers that are not all zero")
     return h, k, l
+
+
+def _with_facets(text: str, facets: Sequence[str] | None) -> str:
+    if facets is None:
+        return text
+    start, end = text.index("    - miller: [1, 0, 0]"), text.index("    # - max_miller: 1")
+    block = text[start:end]
+    if not facets:
+        block = "".join(f"    # {line[4:]}\n" for line in block.splitlines() if not line.strip().startswith("#"))
+        return (text[:start] + block + text[end:]).replace(
+            "  surfaces:                      #", "  # surfaces:       #", 1
+        )
+    return (
+        text[:start]
+        + "".join(block.replace("[1, 0, 0]", f"[{', '.join(map(str, miller_of(facet)))}]", 1) for facet in facets)
+        + text[end:]
+    )
+
+
+def _measured(choices: Choices, isotopes: Sequence[str], folder: Path) -> list[str]:
+    assert choices.measured is not None
+    if choices.is_peaks and choices.field_tesla is None:
+        raise StudyError("--peaks needs --field-tesla: a list of peaks does not state the field")
+    isotope = choices.measured_isotope or (isotopes[0] if choices.is_peaks else None)
+    lines = ["measured:", f"  - {'peaks' if choices.is_peaks else 'spectrum'}: {_as_yaml(choices.measured, folder)}"]
+    lines += [f"    isotope: {isotope}"] if isotope else ["    # isotope: 31P              # where the file lacks it"]
+    for key, value, advice in (
+        ("field_tesla", choices.field_tesla, "9.4             # where the file lacks it"),
+        ("mas_rate_hz", choices.mas_rate_hz, "12500           # spinning rate, 0 for a static sample"),
+        ("experiment", choices.experiment, "one-pulse        # or echo, cp, trapdor"),
+    ):
+        shown = f"{value:g}" if isinstance(value, float) else value
+        lines.append(f"    # {key}: {advice}" if value is None else f"    {key}: {shown}")
+    return lines
 
 
 def _as_yaml(path: Path, folder: Path) -> str:
     """A path as a YAML string, from the folder of the study file where it lies beside or below it."""
-    import json
-
     whole, base = path.expanduser().resolve(), folder.expanduser().resolve()
     return json.dumps(str(whole.relative_to(base) if whole.is_relative_to(base) else whole), ensure_ascii=False)

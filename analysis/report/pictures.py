@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...structures.accepting import as_structure
 from ...structures.vocabulary import Region
 from .answer_figures import draw_marks
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
+    from ...structures.accepting import StructureLike
     from ...structures.vocabulary import AtomicStructure, Candidate
 
     Colour = tuple[float, float, float]
@@ -61,13 +63,14 @@ class Scene:
     sticks: tuple[tuple[int, int], ...]
 
 
-def build_scene(structure: AtomicStructure, repeats: tuple[int, int] = (1, 1)) -> Scene:
+def build_scene(structure: StructureLike, repeats: tuple[int, int] = (1, 1)) -> Scene:
     """Balls and sticks of a structure, with the surroundings of every cation complete.
 
     The cations of the cell (and of its repeats along the first two vectors) come with all their anions, and these with
     all their hydrogen, across the cell's border where needed; molecules stay in one piece. Atoms without bonds stay
     where they are.
     """
+    structure = as_structure(structure)
     from ...structures.bonding import find_bonds, find_carbon_bonds
 
     bonds, elements = find_bonds(structure), structure.elements
@@ -247,15 +250,17 @@ def _edge(region: Region) -> tuple[Colour, float]:
     return named.get(region, (PLAIN_EDGE, 0.5))
 
 
-def drawn_radii(structure: AtomicStructure) -> NDArray[np.float64]:
+def drawn_radii(structure: StructureLike) -> NDArray[np.float64]:
     """Drawn radii of the atoms, shape (n,), angstrom."""
+    structure = as_structure(structure)
     from ase.data import atomic_numbers, covalent_radii
 
     return BALL_SHARE * np.array([covalent_radii[atomic_numbers[element]] for element in structure.elements])
 
 
-def atom_colours(structure: AtomicStructure) -> list[Colour]:
+def atom_colours(structure: StructureLike) -> list[Colour]:
     """Colour of every atom as in jmol, red, green and blue from 0 to 1."""
+    structure = as_structure(structure)
     from ase.data import atomic_numbers
     from ase.data.colors import jmol_colors
 

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ...structures.errors import SurfshiftError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class MeasurementError(SurfshiftError):
@@ -22,7 +27,14 @@ class TruncatedFileError(MeasurementError):
 
 
 class MissingConditionError(MeasurementError):
-    """A condition of the measurement that the file does not state and that was not given."""
+    """Conditions of the measurement that the file does not state and that were not given.
+
+    ``missing`` holds their names, each with a value as an example.
+    """
+
+    def __init__(self, message: str, *, missing: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.missing = dict(missing or {})
 
 
 class MissingFieldError(MissingConditionError):

@@ -48,6 +48,10 @@ FIELD_TOLERANCE = 0.01
 RATE_TOLERANCE = 0.02
 """Spinning rates that differ by less agree."""
 
+PROTON_MHZ_PER_TESLA = 42.577
+USUAL_MAGNETS_MHZ = (200, 250, 300, 360, 400, 500, 600, 700, 750, 800, 850, 900, 950, 1000, 1100, 1200)
+"""Magnets as their 1H frequency names them."""
+
 SIGNAL_OVER_NOISE = 5.5
 """A spectrum has a signal if a point, or the mean of a stretch, stands out by this many standard errors."""
 
@@ -100,6 +104,11 @@ def load_raw(
         return read_jcamp(where, reference_mhz=reference_mhz)
     if is_ssnake(where):
         return read_ssnake(where, row=row, reference_mhz=reference_mhz)
+    if where.suffix.lower() == ".magres" or where.name.startswith("OUTCAR"):
+        raise UnknownFormatError(
+            f"{where} holds computed tensors, not a spectrum; on the command line give it with --library, in a study "
+            "the tensors are computed"
+        )
     if where.suffix.lower() in {".json", ".zip", ".mat", ".jdf", ".hdf5", ".h5"}:
         raise UnknownFormatError(
             f"{where}: this format is not read; known: Bruker folders, JCAMP-DX, CSDM, ssNake JSON, two-column text"
@@ -177,7 +186,8 @@ def read_with_details(
     raw = load_raw(where, part=part, row=row, processing=processing, axis_unit=axis_unit, reference_mhz=reference_mhz)
     if len(raw.axis_ppm) < MIN_POINTS:
         raise BadSpectrumError(f"{where}: {len(raw.axis_ppm)} points; a spectrum needs at least {MIN_POINTS}")
-    nucleus = _settled_isotope(raw, isotope, field_tesla, str(where))
+    _require_conditions(raw, isotope, field_tesla, mas_rate_hz, str(where))
+    nucleus = _settled_isotope(raw, isotope, str(where))
     field = _settled_field(raw, nucleus, field_tesla, str(where))
     rate, kind, notes = _settled_rate_and_experiment(raw, mas_rate_hz, experiment, str(where))
     corrected = apply_correction(raw, correction or Correction(), str(where))
@@ -189,6 +199,8 @@ def read_with_details(
     if not level > 0 or not math.isfinite(level):
         raise BadSpectrumError(f"{where}: the noise comes out as {level:g}; give the noise of one point yourself")
     _require_signal(intensity, level, found, str(where))
+    if raw.isotope is None and raw.field_tesla is None and field_tesla is None:
+        notes += _unusual_field(raw, nucleus, field)
     notes = [*corrected.raw.notes, *notes, *_remarks(intensity, level, found, experiment=kind, estimated=noise is None)]
     title = raw.title.strip().splitlines()[0].strip() if raw.title.strip() else ""
     try:
@@ -218,10 +230,7 @@ def _settled_rate_and_experiment(
     """Spinning rate and experiment, as given or as the file says, with notes where the two differ."""
     notes: list[str] = []
     rate = raw.mas_rate_hz if mas_rate_hz is None else mas_rate_hz
-    if rate is None:
-        raise MissingConditionError(
-            f"{where}: the spinning rate is not in the file; give mas_rate_hz in Hz, 0 for a static sample"
-        )
+    assert rate is not None  # _require_conditions has seen to it
     if raw.mas_rate_hz is not None and abs(rate - raw.mas_rate_hz) > RATE_TOLERANCE * max(rate, raw.mas_rate_hz):
         notes.append(f"spinning rate {rate:g} Hz as given; the file says {raw.mas_rate_hz:g} Hz")
     try:
@@ -237,15 +246,51 @@ def _settled_rate_and_experiment(
     return rate, kind, notes
 
 
-def _settled_isotope(raw: RawSpectrum, isotope: str | None, field_tesla: float | None, where: str) -> str:
-    if isotope is not None:
-        nucleus_of(isotope)
+def _require_conditions(
+    raw: RawSpectrum, isotope: str | None, field_tesla: float | None, mas_rate_hz: float | None, where: str
+) -> None:
+    """Refuse a file that leaves conditions open, and name all of them at once."""
+    missing: dict[str, tuple[str, str, str]] = {}
     if isotope is None and raw.isotope is None:
         likely = _likely_isotope(raw, field_tesla)
-        raise MissingConditionError(
-            f"{where}: the nucleus is not in the file; give isotope, for example "
-            + (f"'{likely}', which resonates at {raw.reference_mhz:.2f} MHz in this field" if likely else "'27Al'")
-        )
+        advice = f"'{likely}', which resonates at {raw.reference_mhz:.2f} MHz in this field" if likely else "'27Al'"
+        missing["isotope"] = ("the nucleus", f"isotope, for example {advice}", likely or "27Al")
+    if field_tesla is None and raw.field_tesla is None and raw.reference_mhz is None:
+        advice = "field_tesla, the magnetic field in tesla (9.4 for a 400 MHz magnet)"
+        missing["field_tesla"] = ("the field", advice, "9.4")
+    if mas_rate_hz is None and raw.mas_rate_hz is None:
+        missing["mas_rate_hz"] = ("the spinning rate", "mas_rate_hz in Hz, 0 for a static sample", "12500")
+    if not missing:
+        return
+    kind = MissingFieldError if next(iter(missing)) == "field_tesla" else MissingConditionError
+    things = [thing for thing, _, _ in missing.values()]
+    listed = " and ".join(filter(None, [", ".join(things[:-1]), things[-1]]))
+    raise kind(
+        f"{where}: {listed} {'is' if len(things) == 1 else 'are'} not in the file; give "
+        + "; ".join(advice for _, advice, _ in missing.values()),
+        missing={key: example for key, (_, _, example) in missing.items()},
+    )
+
+
+def _unusual_field(raw: RawSpectrum, isotope: str, field_tesla: float) -> list[str]:
+    """A note where the field that follows from frequency and nucleus is that of no usual magnet."""
+
+    def is_usual(field: float) -> bool:
+        return any(abs(PROTON_MHZ_PER_TESLA * field / magnet - 1.0) < FIELD_TOLERANCE for magnet in USUAL_MAGNETS_MHZ)
+
+    if raw.reference_mhz is None or is_usual(field_tesla):
+        return []
+    fields = {name: field_of_reference(nucleus, raw.reference_mhz) for name, nucleus in isotopes().items()}
+    others = [f"{name} ({field:.1f} T)" for name, field in fields.items() if is_usual(field)]
+    return [
+        f"{field_tesla:.2f} T follows from the file's {raw.reference_mhz:.2f} MHz and the nucleus {isotope}, and is no "
+        f"usual magnet; is the nucleus right? Usual for this frequency: {', '.join(others) or 'none'}"
+    ]
+
+
+def _settled_isotope(raw: RawSpectrum, isotope: str | None, where: str) -> str:
+    if isotope is not None:
+        nucleus_of(isotope)
     if isotope is not None and raw.isotope is not None and isotope != raw.isotope:
         raise WrongNucleusError(
             f"{where}: {isotope} was asked for, the file says {raw.isotope}; give isotope='{raw.isotope}' or another "

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ...structures.accepting import as_structure
 from ...structures.symmetry import SiteOrbit, distinct_sites
 from ...structures.vocabulary import Candidate, Region
 from ..constants import isotopes
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from ...structures.vocabulary import AtomicStructure, Tensor3
+    from ...structures.accepting import StructureLike
+    from ...structures.vocabulary import Tensor3
     from .result import PeriodicTensors
 
 MAX_SPREAD_PPM = 2.0
@@ -28,7 +30,7 @@ MAX_SPREAD_AU = 0.02
 
 def site_tensors(
     run: PeriodicTensors,
-    structure: AtomicStructure,
+    structure: StructureLike,
     *,
     elements: Collection[str] | None = None,
     protocol: str = "as in file",
@@ -71,6 +73,7 @@ def site_tensors(
     UnequalEquivalentsError
         If equivalent atoms differ too much.
     """
+    structure = as_structure(structure)
     atoms = match_atoms(structure, run, tolerance_ang=tolerance_ang, name=f"the {run.engine} file")
     wanted = set(structure.elements) if elements is None else set(elements)
     if not wanted & set(structure.elements):

@@ -60,7 +60,9 @@ _TAG = re.compile(
 _NIONS = re.compile(r"NIONS\s{0,10}=\s{0,10}(\d{1,9})")
 
 
-class _Outcar(NamedTuple):
+class Outcar(NamedTuple):
+    """An OUTCAR of a run that finished and converged, in lines, with the tags that it states."""
+
     lines: list[str]
     name: str
     tags: dict[str, str]
@@ -71,6 +73,7 @@ class _Outcar(NamedTuple):
         return next((i for i in range(start, len(self.lines)) if text in self.lines[i]), None)
 
     def find_last(self, text: str) -> int | None:
+        """Index of the last line that holds a text."""
         return next((i for i in range(len(self.lines) - 1, -1, -1) if text in self.lines[i]), None)
 
     def row(self, index: int, count: int, what: str, *, skip: int = 0) -> list[float]:
@@ -80,9 +83,19 @@ class _Outcar(NamedTuple):
         return numbers(self.lines[index].split()[skip:], count, f"{self.name}, line {index + 1} ({what})")
 
     def rows(self, start: int, n_rows: int, count: int, what: str, *, skip: int = 0) -> NDArray[np.float64]:
+        """Numbers (n_rows, count) of consecutive lines."""
         if start + n_rows > len(self.lines):
             raise TruncatedOutputError(f"{self.name} ends within {what}; {TruncatedOutputError.reaction}")
         return np.array([self.row(start + k, count, what, skip=skip) for k in range(n_rows)])
+
+    def elements(self) -> list[str]:
+        """Chemical symbol of every atom."""
+        symbols, counts, _ = _species(self)
+        return _per_atom(symbols, counts)
+
+    def lattice(self) -> NDArray[np.float64]:
+        """The last lattice vectors as rows, angstrom."""
+        return _lattice(self)
 
 
 def read_outcar(path: str | Path, *, macroscopic: Literal["sphere", "left out"] = "sphere") -> PeriodicTensors:
@@ -114,7 +127,7 @@ def parse_outcar(
     TensorFileError
         Any of the named refusals of this package.
     """
-    outcar = _open(text, name)
+    outcar = open_outcar(text, name)
     symbols, counts, potentials = _species(outcar)
     elements = _per_atom(symbols, counts)
     lattice = _lattice(outcar)
@@ -144,7 +157,13 @@ def parse_outcar(
     )
 
 
-def _open(text: str, name: str) -> _Outcar:
+def open_outcar(text: str, name: str) -> Outcar:
+    """The text of an OUTCAR whose run finished and whose fields converged.
+
+    Raises
+    ------
+    UnreadableFileError, TruncatedOutputError, UnconvergedOutputError, UnconvergedGeometryError, BadNumberError
+    """
     lines = text.splitlines()
     if not any("vasp." in line for line in lines[:5]):
         raise UnreadableFileError(f"{name} does not begin as an OUTCAR does (vasp.VERSION); give VASP's OUTCAR")
@@ -159,7 +178,7 @@ def _open(text: str, name: str) -> _Outcar:
             n_atoms = int(ions.group(1))
     if not 0 < n_atoms <= MAX_ATOMS:
         raise TruncatedOutputError(f"{name} does not say how many atoms it has; {TruncatedOutputError.reaction}")
-    outcar = _Outcar(lines, name, tags, n_atoms)
+    outcar = Outcar(lines, name, tags, n_atoms)
     _check_converged(outcar)
     if outcar.find(_DONE) is None:
         raise TruncatedOutputError(
@@ -168,7 +187,7 @@ def _open(text: str, name: str) -> _Outcar:
     return outcar
 
 
-def _check_converged(outcar: _Outcar) -> None:
+def _check_converged(outcar: Outcar) -> None:
     is_open, last = False, 0
     where = ""
 
@@ -198,12 +217,12 @@ def _check_converged(outcar: _Outcar) -> None:
         )
 
 
-def _version(outcar: _Outcar) -> str:
+def _version(outcar: Outcar) -> str:
     first = next(line for line in outcar.lines[:5] if "vasp." in line)
     return first[first.index("vasp.") + 5 :].split()[0] if first[first.index("vasp.") + 5 :].split() else UNKNOWN
 
 
-def _functional(outcar: _Outcar) -> str:
+def _functional(outcar: Outcar) -> str:
     tags = outcar.tags
     code = tags.get("GGA", "--")
     name = FUNCTIONALS.get(code if code != "--" else tags.get("LEXCH", ""), code.lower() if code != "--" else UNKNOWN)
@@ -212,7 +231,7 @@ def _functional(outcar: _Outcar) -> str:
     return f"{name}-hybrid" if tags.get("LHFCALC") == "T" else name
 
 
-def _species(outcar: _Outcar) -> tuple[list[str], list[int], dict[str, str]]:
+def _species(outcar: Outcar) -> tuple[list[str], list[int], dict[str, str]]:
     symbols: list[str] = []
     titles: list[str] = []
     counts: list[int] | None = None
@@ -238,14 +257,14 @@ def _per_atom(values: list[T], counts: list[int]) -> list[T]:
     return [value for value, count in zip(values, counts, strict=True) for _ in range(count)]
 
 
-def _lattice(outcar: _Outcar) -> NDArray[np.float64]:
+def _lattice(outcar: Outcar) -> NDArray[np.float64]:
     start = outcar.find_last("direct lattice vectors")
     if start is None:
         raise TruncatedOutputError(f"{outcar.name} has no lattice vectors; {TruncatedOutputError.reaction}")
     return outcar.rows(start + 1, 3, 6, "lattice vectors")[:, :3]
 
 
-def _positions(outcar: _Outcar, lattice: NDArray[np.float64]) -> tuple[tuple[float, float, float], ...]:
+def _positions(outcar: Outcar, lattice: NDArray[np.float64]) -> tuple[tuple[float, float, float], ...]:
     n, nsw = outcar.n_atoms, integer(outcar.tags.get("NSW", "0").rstrip(";"), f"{outcar.name}, NSW")
     start = outcar.find_last("position of ions in fractional coordinates")
     if nsw == 0 and start is not None:
@@ -256,7 +275,7 @@ def _positions(outcar: _Outcar, lattice: NDArray[np.float64]) -> tuple[tuple[flo
     return fractional(outcar.rows(start + 2, n, 6, "positions")[:, :3], lattice, outcar.name)
 
 
-def _efg(outcar: _Outcar) -> tuple[Tensor3, ...] | None:
+def _efg(outcar: Outcar) -> tuple[Tensor3, ...] | None:
     start = outcar.find_last("Electric field gradients (V/A^2)")
     if start is None:
         return None
@@ -272,7 +291,7 @@ def _efg(outcar: _Outcar) -> tuple[Tensor3, ...] | None:
     return tuple(tensors)
 
 
-def _check_efg(outcar: _Outcar, tensors: list[Tensor3]) -> None:
+def _check_efg(outcar: Outcar, tensors: list[Tensor3]) -> None:
     start = outcar.find_last("Electric field gradients after diagonalization (V/A^2)")
     if start is None:
         return
@@ -286,7 +305,7 @@ def _check_efg(outcar: _Outcar, tensors: list[Tensor3]) -> None:
 
 
 def _shielding(
-    outcar: _Outcar, counts: list[int], lattice: NDArray[np.float64], *, with_g0: bool
+    outcar: Outcar, counts: list[int], lattice: NDArray[np.float64], *, with_g0: bool
 ) -> tuple[Tensor3, ...] | None:
     start = outcar.find_last("Absolute Chemical Shift tensors")
     if start is None:
@@ -308,7 +327,7 @@ def _shielding(
     return tuple(as_tensor3(tensor) for tensor in shielding)
 
 
-def _valence_tensors(outcar: _Outcar, start: int) -> NDArray[np.float64]:
+def _valence_tensors(outcar: Outcar, start: int) -> NDArray[np.float64]:
     heads = {outcar.lines[i].strip(): i for i in range(start, len(outcar.lines)) if "TENSORS" in outcar.lines[i]}
     begin = heads.get("SYMMETRIZED TENSORS", heads.get("UNSYMMETRIZED TENSORS"))
     if begin is None:
@@ -326,7 +345,7 @@ def _valence_tensors(outcar: _Outcar, start: int) -> NDArray[np.float64]:
 
 
 def _other_terms(
-    outcar: _Outcar, start: int, lattice: NDArray[np.float64]
+    outcar: Outcar, start: int, lattice: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], list[float], float]:
     """G = 0 tensor (ppm), core shift per species (ppm), and the core's G = 0 term (ppm)."""
     at = outcar.find("CONTRIBUTION TO CHEMICAL SHIFT (field along BDIR)", start=start)
@@ -355,7 +374,7 @@ def _other_terms(
     return macroscopic, core, 8.0 * math.pi / 3.0 * susceptibility / molar_volume_cm3
 
 
-def _check_isotropic(outcar: _Outcar, start: int, sigma: list[float], *, column: int) -> None:
+def _check_isotropic(outcar: Outcar, start: int, sigma: list[float], *, column: int) -> None:
     at = outcar.find("(absolute, valence and core)", start=start)
     if at is None:
         return

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ...structures.accepting import as_structure
 from .errors import InconsistentFileError, MissingTensorsError
 from .result import PeriodicTensors, build, numbered
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ...structures.vocabulary import AtomicStructure, Tensor3
+    from ...structures.accepting import StructureLike
+    from ...structures.vocabulary import Tensor3
     from ..vocabulary import SiteTensors
 
 
@@ -73,7 +75,7 @@ def _one_line(text: str) -> str:
     return " ".join(text.split()) or "unknown"
 
 
-def tensors_of_sites(structure: AtomicStructure, sites: Sequence[SiteTensors]) -> PeriodicTensors:
+def tensors_of_sites(structure: StructureLike, sites: Sequence[SiteTensors]) -> PeriodicTensors:
     """The sites of one structure as tensors of its atoms; atoms without a site have none.
 
     Raises
@@ -83,6 +85,7 @@ def tensors_of_sites(structure: AtomicStructure, sites: Sequence[SiteTensors]) -
     InconsistentFileError
         If a site is of another structure, sites overlap, or they were made by different methods.
     """
+    structure = as_structure(structure)
     if not sites:
         raise MissingTensorsError("there are no tensors to write; compute at least one site")
     method = sites[0].method
@@ -122,7 +125,7 @@ def tensors_of_sites(structure: AtomicStructure, sites: Sequence[SiteTensors]) -
     )
 
 
-def export_magres(path: str | Path, structure: AtomicStructure, sites: Sequence[SiteTensors]) -> None:
+def export_magres(path: str | Path, structure: StructureLike, sites: Sequence[SiteTensors]) -> None:
     """Write the tensors of a study's candidate to a .magres file.
 
     Raises
@@ -132,4 +135,5 @@ def export_magres(path: str | Path, structure: AtomicStructure, sites: Sequence[
     OSError
         If the file cannot be written.
     """
+    structure = as_structure(structure)
     write_magres(path, tensors_of_sites(structure, sites))

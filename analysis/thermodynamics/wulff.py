@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ...structures.accepting import as_structure
 from ...structures.vocabulary import AtomicStructure, Frozen
 from ..figure_files import save_figure
 from .surface import J_PER_M2, ThermodynamicsError
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
     from pymatgen.analysis.wulff import WulffShape
+
+    from ...structures.accepting import StructureLike
 
     Array = NDArray[np.float64]
 
@@ -32,7 +35,7 @@ class WulffShare(Frozen):
 
 
 def wulff_shares(
-    bulk: AtomicStructure,
+    bulk: StructureLike,
     gamma_ev_per_ang2: Mapping[Miller, float],
     *,
     errors_ev_per_ang2: Mapping[Miller, float] | None = None,
@@ -59,6 +62,7 @@ def wulff_shares(
         If a surface free energy is not positive (the crystal would fall apart), two facets are equal by the lattice's
         symmetry, or the facets enclose no volume.
     """
+    bulk = as_structure(bulk)
     millers = list(gamma_ev_per_ang2)
     values = np.array([gamma_ev_per_ang2[m] for m in millers])
     shares = _shares(bulk, millers, values)
@@ -119,7 +123,7 @@ def _shares(bulk: AtomicStructure, millers: list[Miller], values: Array) -> list
     return [float(shares[m]) for m in millers]
 
 
-def draw_wulff(bulk: AtomicStructure, gamma_ev_per_ang2: Mapping[Miller, float], path: Path | str) -> Path:
+def draw_wulff(bulk: StructureLike, gamma_ev_per_ang2: Mapping[Miller, float], path: Path | str) -> Path:
     """Write a PNG of the Wulff shape.
 
     Raises
@@ -127,6 +131,7 @@ def draw_wulff(bulk: AtomicStructure, gamma_ev_per_ang2: Mapping[Miller, float],
     ThermodynamicsError
         As ``wulff_shares``, or if the file cannot be written.
     """
+    bulk = as_structure(bulk)
     millers = list(gamma_ev_per_ang2)
     axes = _shape(bulk, millers, np.array([gamma_ev_per_ang2[m] for m in millers])).get_plot(show_area=True)
     try:

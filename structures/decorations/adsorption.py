@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..accepting import as_structure
 from ..assembly import Assembly, DecorationError, open_sites
 from ..bonding import BOND_SOFTNESS_ANG, bond_valence_length, find_bonds, usual_coordination
 from ..molecules import Molecule, load_molecule, molecule_from_smiles, molecule_names
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from ..accepting import StructureLike
     from ..placement import Motion
     from ..vocabulary import AtomicStructure, Candidate
     from .settings import Fragment, MolecularWater, Placed
@@ -81,8 +83,9 @@ def find_hydroxyls(assembly: Assembly, *, depth_ang: float = HYDROXYL_REACH_ANG)
     return found
 
 
-def cation_sites(assembly: Assembly, bulk: AtomicStructure) -> list[Site]:
+def cation_sites(assembly: Assembly, bulk: StructureLike) -> list[Site]:
     """Undercoordinated cations, those with the most lost bonds and nearest to the vacuum first."""
+    bulk = as_structure(bulk)
     slab = assembly.structure()
     alive = assembly.alive
     added = adsorbate_atoms(assembly)
@@ -174,16 +177,18 @@ def kept_or_smiles(name: str) -> Molecule:
     return molecule_from_smiles(name)
 
 
-def adsorb_fragment(candidate: Candidate, bulk: AtomicStructure, settings: Fragment) -> tuple[Candidate, ...]:
+def adsorb_fragment(candidate: Candidate, bulk: StructureLike, settings: Fragment) -> tuple[Candidate, ...]:
     """A molecule physisorbed with its donor atom towards cations or hydroxyls."""
+    bulk = as_structure(bulk)
     molecule = kept_or_smiles(settings.molecule)
     fill = _anchored_fill(candidate, bulk, molecule, on=settings.on, height_ang=settings.height_ang)
     label = molecule.name
     return decorate_sites(candidate, bulk, settings, _adsorption_plan(settings, label, fill))
 
 
-def adsorb_water(candidate: Candidate, bulk: AtomicStructure, settings: MolecularWater) -> tuple[Candidate, ...]:
+def adsorb_water(candidate: Candidate, bulk: StructureLike, settings: MolecularWater) -> tuple[Candidate, ...]:
     """Water on cations or hydroxyls, with further molecules hydrogen-bonded to it if asked for."""
+    bulk = as_structure(bulk)
     water = load_molecule("water")
     first = _anchored_fill(candidate, bulk, water, on=settings.on, height_ang=None)
 
@@ -200,8 +205,9 @@ def adsorb_water(candidate: Candidate, bulk: AtomicStructure, settings: Molecula
     return decorate_sites(candidate, bulk, settings, _adsorption_plan(settings, "water", fill, per_site="H2O"))
 
 
-def adsorb_lithium_carbonate(candidate: Candidate, bulk: AtomicStructure, settings: Placed) -> tuple[Candidate, ...]:
+def adsorb_lithium_carbonate(candidate: Candidate, bulk: StructureLike, settings: Placed) -> tuple[Candidate, ...]:
     """Li2CO3 units on surface cations, an O of the carbonate towards the cation."""
+    bulk = as_structure(bulk)
     fill = _anchored_fill(candidate, bulk, lithium_carbonate_unit(), on="cation", height_ang=None)
     return decorate_sites(candidate, bulk, settings, _adsorption_plan(settings, "Li2CO3", fill, kind="carbonate"))
 

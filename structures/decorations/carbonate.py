@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..accepting import as_structure
 from ..bonding import find_bonds, unit_pairs
 from ..placement import Group, rotation_about, rotation_between, sphere_directions
 from .adsorption import adsorb_lithium_carbonate, put
 from .sited import Orbit, Plan, Site, decorate_sites, depth_of, outward
 
 if TYPE_CHECKING:
+    from ..accepting import StructureLike
     from ..assembly import Assembly
     from ..vocabulary import AtomicStructure, Candidate
     from .settings import Carbonate
@@ -23,7 +25,7 @@ OXIDE_REACH_ANG = 2.5
 """Oxide ions up to this depth take up CO2."""
 
 
-def take_up_carbonate(candidate: Candidate, bulk: AtomicStructure, settings: Carbonate) -> tuple[Candidate, ...]:
+def take_up_carbonate(candidate: Candidate, bulk: StructureLike, settings: Carbonate) -> tuple[Candidate, ...]:
     """CO2 on surface O2- (``co2``), or Li2CO3 units on surface cations (``li2co3``).
 
     Raises
@@ -32,6 +34,7 @@ def take_up_carbonate(candidate: Candidate, bulk: AtomicStructure, settings: Car
         If every surface O belongs to a unit such as PO4 or carries H.
     SiteCountError, NoRoomError, AtomBudgetError
     """
+    bulk = as_structure(bulk)
     if settings.form == "li2co3":
         return adsorb_lithium_carbonate(candidate, bulk, settings)
     plan = Plan(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, assert_never
 
+from ..accepting import as_structure
 from .adsorption import adsorb_fragment, adsorb_water
 from .carbonate import take_up_carbonate
 from .drying import dry_stepwise
@@ -25,11 +26,12 @@ from .settings import (
 from .water import open_bridges, split_water
 
 if TYPE_CHECKING:
-    from ..vocabulary import AtomicStructure, Candidate
+    from ..accepting import StructureLike
+    from ..vocabulary import Candidate
 
 
 def decorate(  # noqa: PLR0911 (one return per kind)
-    candidate: Candidate, bulk: AtomicStructure, settings: DecorationSettings
+    candidate: Candidate, bulk: StructureLike, settings: DecorationSettings
 ) -> tuple[Candidate, ...]:
     """Every symmetry-distinct decorated slab that the settings ask for, each neutral and without clashes.
 
@@ -56,6 +58,7 @@ def decorate(  # noqa: PLR0911 (one return per kind)
     HydroxylationError, CoverageError
         From splitting water over broken bonds.
     """
+    bulk = as_structure(bulk)
     match settings:
         case SplitWater():
             return split_water(candidate, bulk, settings)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..accepting import as_structure
 from ..assembly import Assembly, AtomBudgetError, NoSiteError
 from ..bonding import find_bonds
 from ..faces import slab_motions
@@ -16,14 +17,14 @@ from .sited import adsorbate_atoms, image_atom, repeat_candidate
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from ..accepting import StructureLike
     from ..placement import Motion
-    from ..vocabulary import AtomicStructure
     from .settings import Drying
 
     Array = NDArray[np.float64]
 
 
-def dry_stepwise(candidate: Candidate, bulk: AtomicStructure, settings: Drying) -> tuple[Candidate, ...]:
+def dry_stepwise(candidate: Candidate, bulk: StructureLike, settings: Drying) -> tuple[Candidate, ...]:
     """The hydroxylated slab, then each step one more water per face taken away, down to the dry slab.
 
     Each step condenses the M-OH whose O is nearest to the H of a neighbouring X-OH; the series is nested, so that
@@ -41,6 +42,7 @@ def dry_stepwise(candidate: Candidate, bulk: AtomicStructure, settings: Drying) 
         If a dry slab cannot be hydroxylated.
     AtomBudgetError
     """
+    bulk = as_structure(bulk)
     supercell = (1, 1) if settings.supercell == "auto" else settings.supercell
     slab = repeat_candidate(candidate, supercell)
     wet = slab if Region.ADSORBATE in slab.regions else hydroxylate(slab, bulk, max_variants=1)[0]

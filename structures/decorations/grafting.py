@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..accepting import as_structure
 from ..assembly import Assembly, NoSiteError
 from ..molecules import Molecule, load_molecule
 from ..placement import Group, rotation_about, rotation_between, torsion_grid
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from ..vocabulary import AtomicStructure, Candidate
+    from ..accepting import StructureLike
+    from ..vocabulary import Candidate
     from .settings import GraftedSilane
 
     Array = NDArray[np.float64]
@@ -38,7 +40,7 @@ SILANES = {"H": "trimethoxysilane", "methyl": "trimethoxymethylsilane", "propyl"
 _REST_FORMULA = {"H": "H", "methyl": "CH3", "propyl": "C3H7"}
 
 
-def graft_silane(candidate: Candidate, bulk: AtomicStructure, settings: GraftedSilane) -> tuple[Candidate, ...]:
+def graft_silane(candidate: Candidate, bulk: StructureLike, settings: GraftedSilane) -> tuple[Candidate, ...]:
     """R-Si(OCH3)(3-n) on n surface O whose H left as CH3OH.
 
     Raises
@@ -47,6 +49,7 @@ def graft_silane(candidate: Candidate, bulk: AtomicStructure, settings: GraftedS
         If the slab has no hydroxyls, or none close enough together for so many bonds; the message says how many fit.
     SiteCountError, NoRoomError, AtomBudgetError
     """
+    bulk = as_structure(bulk)
     n = settings.n_bonds
     probe = Assembly.start(candidate)
     hydroxyls = find_hydroxyls(probe)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..accepting import as_structure
 from ..assembly import Assembly, DecorationError
 from ..bonding import find_bonds, unit_pairs, usual_coordination
 from ..hydroxyl_groups import H_LENGTH_ANG, OH_LENGTH_ANG
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from ..accepting import StructureLike
     from ..vocabulary import AtomicStructure, Candidate
     from .settings import IonAdatoms, IonVacancies, ProtonExchange
 
@@ -30,13 +32,14 @@ TOWARDS_VACANCY_EV = 0.6
 """Gain in the ranking of an H that points straight to where the ion was."""
 
 
-def exchange_protons(candidate: Candidate, bulk: AtomicStructure, settings: ProtonExchange) -> tuple[Candidate, ...]:
+def exchange_protons(candidate: Candidate, bulk: StructureLike, settings: ProtonExchange) -> tuple[Candidate, ...]:
     """Surface ions of charge one replaced by H+ on a neighbouring anion, pointing to where the ion was.
 
     Raises
     ------
     NoSiteError, SiteCountError, NoRoomError, AtomBudgetError, DecorationError
     """
+    bulk = as_structure(bulk)
     _check_ion(bulk, settings.ion)
     ion = settings.ion
 
@@ -57,13 +60,14 @@ def exchange_protons(candidate: Candidate, bulk: AtomicStructure, settings: Prot
     return decorate_sites(candidate, bulk, settings, plan)
 
 
-def remove_ions(candidate: Candidate, bulk: AtomicStructure, settings: IonVacancies) -> tuple[Candidate, ...]:
+def remove_ions(candidate: Candidate, bulk: StructureLike, settings: IonVacancies) -> tuple[Candidate, ...]:
     """Surface ions taken away together with what keeps the cell neutral.
 
     Raises
     ------
     NoSiteError, SiteCountError, NoRoomError, AtomBudgetError, DecorationError
     """
+    bulk = as_structure(bulk)
     _check_ion(bulk, settings.ion)
     ion, how = settings.ion, settings.compensation
     balance = {
@@ -105,13 +109,14 @@ def remove_ions(candidate: Candidate, bulk: AtomicStructure, settings: IonVacanc
     return decorate_sites(candidate, bulk, settings, plan)
 
 
-def add_ions(candidate: Candidate, bulk: AtomicStructure, settings: IonAdatoms) -> tuple[Candidate, ...]:
+def add_ions(candidate: Candidate, bulk: StructureLike, settings: IonAdatoms) -> tuple[Candidate, ...]:
     """Ions added on the surface together with what keeps the cell neutral.
 
     Raises
     ------
     NoSiteError, SiteCountError, NoRoomError, AtomBudgetError, DecorationError
     """
+    bulk = as_structure(bulk)
     ion, how = settings.ion, settings.compensation
     if ion in bulk.elements:
         _check_ion(bulk, ion)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..accepting import as_structure
 from ..assembly import (
     Assembly,
     AtomBudgetError,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from ..accepting import StructureLike
     from ..placement import Motion
     from ..vocabulary import AtomicStructure
     from .settings import Placed
@@ -82,13 +84,14 @@ class Plan:
     missing: str
 
 
-def decorate_sites(candidate: Candidate, bulk: AtomicStructure, settings: Placed, plan: Plan) -> tuple[Candidate, ...]:
+def decorate_sites(candidate: Candidate, bulk: StructureLike, settings: Placed, plan: Plan) -> tuple[Candidate, ...]:
     """All distinct decorated candidates of a plan.
 
     Raises
     ------
     NoSiteError, SiteCountError, NoRoomError, AtomBudgetError
     """
+    bulk = as_structure(bulk)
     if candidate.kind != "slab":
         raise DecorationError(f"{candidate.name} is a bulk crystal; decorate a slab")
     error: NoRoomError | None = None

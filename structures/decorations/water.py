@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..accepting import as_structure
 from ..assembly import Assembly, AtomBudgetError, DecorationError
 from ..bonding import find_bonds, max_bond_length, unit_pairs
 from ..faces import cells_for, split_cells
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from ..accepting import StructureLike
     from ..vocabulary import AtomicStructure
     from .settings import OpenBridges, SplitWater
 
@@ -45,13 +47,14 @@ MAX_PAIRS = 30
 N_TORSIONS = 10
 
 
-def split_water(candidate: Candidate, bulk: AtomicStructure, settings: SplitWater) -> tuple[Candidate, ...]:
+def split_water(candidate: Candidate, bulk: StructureLike, settings: SplitWater) -> tuple[Candidate, ...]:
     """Water over the bonds that the cut broke, as ``hydroxylate`` does it, with the record of every atom.
 
     Raises
     ------
     HydroxylationError, CoverageError, AtomBudgetError, DecorationError
     """
+    bulk = as_structure(bulk)
     if settings.faces != "both":
         raise DecorationError("split water goes on both faces, whose broken bonds belong together; use faces='both'")
     coverage = settings.coverage if settings.coverage is not None else 1.0
@@ -118,7 +121,7 @@ def _record(wet: Candidate, dry: Candidate, supercell: tuple[int, int], coverage
     )
 
 
-def open_bridges(candidate: Candidate, bulk: AtomicStructure, settings: OpenBridges) -> tuple[Candidate, ...]:
+def open_bridges(candidate: Candidate, bulk: StructureLike, settings: OpenBridges) -> tuple[Candidate, ...]:
     """Water that splits intact bridges M-O-X: the O stays with X and becomes X-OH, M gets a new OH.
 
     Both O turn around their cations until the old bond is broken; X keeps all its ligands.
@@ -127,6 +130,7 @@ def open_bridges(candidate: Candidate, bulk: AtomicStructure, settings: OpenBrid
     ------
     NoSiteError, SiteCountError, NoRoomError, AtomBudgetError
     """
+    bulk = as_structure(bulk)
     plan = Plan(
         kind="open_bridges",
         what=f"{settings.cation or 'M'}-O-X bridges",

@@ -46,7 +46,12 @@ CASES = [
     ("23Na", 11.7, math.inf, SiteShape(-5.0, cq_mhz=3.1, eta_q=0.61), 2.0),
     ("27Al", 9.4, 12500.0, SiteShape(44.5, cq_mhz=4.09, eta_q=0.37), 1.5),
     ("17O", 14.1, 20000.0, SiteShape(30.0, cq_mhz=3.9, eta_q=0.93), 3.0),
-    ("27Al", 9.4, 16000.0, SiteShape(10.0, 20.0, 0.4, 5.0, 0.0, 0.8), 3.0),
+    ("27Al", 9.4, 16000.0, SiteShape(10.0, 38.0, 0.4, 5.0, 0.0, 0.8), 3.0),
+    ("17O", 9.4, 12500.0, SiteShape(30.0, 120.0, 0.4, 5.0, 0.0, 0.3), 6.0),
+    ("23Na", 28.2, 6000.0, SiteShape(5.0, -150.0, 0.8, 2.0, 0.0, 0.6), 2.0),
+    ("7Li", 14.1, 9000.0, SiteShape(0.0, 90.0, 0.1, 0.1, 0.0, 0.5), 2.0),
+    ("27Al", 4.7, 5000.0, SiteShape(20.0, 150.0, 0.5, 8.0, 0.0, 0.4), 40.0),
+    ("7Li", 14.1, 0.0, SiteShape(0.0, 60.0, 0.3, 0.15, 0.0, 0.5), 4.0),
     ("27Al", 14.1, 0.0, SiteShape(10.0, cq_mhz=5.3, eta_q=0.22), 5.0),
     ("31P", 9.4, 5000.0, SiteShape(-20.0, 88.0, 0.33), 2.0),
     ("31P", 9.4, 5000.0, SiteShape(-20.0, -35.0, 0.9), 2.0),
@@ -62,6 +67,34 @@ def test_table_lines_agree_with_direct_simulation(nucleus, field, rate, site, wi
     expected = direct(site, nucleus, axis, **options)
     found = table_line(site, nucleus, axis, **options)
     assert np.abs(found - expected).max() < ERROR_BOUND * expected.max()
+
+
+@pytest.mark.parametrize("zeta_ppm", [15.0, 80.0])
+def test_lines_follow_cq_where_a_shift_anisotropy_acts_beside_it(zeta_ppm):
+    built, wanted = (SiteShape(10.0, zeta_ppm, 0.4, cq, 0.3, 0.5) for cq in (4.0, 4.6))
+    axis = np.arange(-200.0, 200.0, 0.5)
+    made = kernels.Synthesis(axis[0], 0.5, len(axis))
+    options = {"frequencies": made.frequencies, "window_ppm": made.window_ppm}
+    value, _ = SiteKernels([built], "27Al", 9.4, 14000.0, **options).evaluate(np.array([4.6]))
+    damp = kernels.broadening_transform(made.frequencies, 3.0, 0.0) * made.shift_phase(10.0)
+    expected = direct(wanted, "27Al", axis, field_tesla=9.4, mas_rate_hz=14000.0, gaussian_ppm=3.0)
+    assert np.abs(made.to_axis(value[0] * damp) - expected).max() < ERROR_BOUND * expected.max()
+
+
+def test_sidebands_change_to_second_order_with_other_interactions():
+    grid = powder.octant(10)
+    _, coupling = powder.spinning_frequencies(grid, 0.37, "quadrupole")
+    axial, full = (powder.spinning_frequencies(grid, eta, "shift")[1] for eta in (0.0, 1.0))
+    parts = powder.sideband_changes(5.0 * coupling, [axial, full], 8)
+    errors = []
+    for scale in (0.04, 0.02):
+        x, y = 0.5 * scale, scale
+        exact = powder.sideband_changes(5.0 * coupling + x * axial + y * full, [], 8)[0]
+        found = sum(a * p for a, p in zip((1.0, x, y, x * x, x * y, y * y), parts, strict=True))
+        errors.append(np.abs(found - exact).max())
+    # what is left out is of third order
+    assert 0.0 < errors[1] < errors[0] < 1e-4
+    assert errors[0] / errors[1] == pytest.approx(8.0, rel=0.15)
 
 
 @pytest.mark.parametrize("eta", [0.0, 0.4, 1.0])

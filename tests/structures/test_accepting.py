@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import surfshift.structures as public
-from surfshift.structures.accepting import NoStructureError
+from surfshift.structures import bonding, facets, hydroxylation, library_surfaces, nodes, slabs, symmetry, terminations
+from surfshift.structures.accepting import NoStructureError, as_disordered
+from surfshift.structures.decorations.decorate import decorate
+from surfshift.structures.decorations.settings import MolecularWater
+from surfshift.structures.library import build_disordered
+from surfshift.structures.ordering import choose_supercell
+from surfshift.structures.percolation import widest_path
+from surfshift.structures.undercoordination import undercoordinated_atoms
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from surfshift.structures.disorder import DisorderedStructure
 
 
 @pytest.fixture(scope="module")
@@ -43,10 +58,79 @@ def test_public_functions_take_foreign_structures(foreign: object, berlinite: pu
     assert len(ours) >= 1
 
 
+def test_no_public_function_takes_structures_of_this_project_alone(repo_root: Path) -> None:
+    refusing, taking = [], 0
+    for path in sorted((repo_root / "structures").rglob("*.py")):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if not isinstance(node, ast.FunctionDef) or node.name.startswith("_"):
+                continue
+            for argument in (*node.args.args, *node.args.kwonlyargs):
+                kind = ast.unparse(argument.annotation) if argument.annotation else ""
+                taking += kind == "StructureLike"
+                if kind == "AtomicStructure":
+                    refusing.append(f"{path.name}: {node.name}({argument.arg})")
+    assert refusing == []
+    assert taking > 40
+
+
+CALLS: dict[str, Callable[[Any], Any]] = {
+    "bonds": lambda bulk: [[(b.i, b.j) for b in own] for own in bonding.find_bonds(bulk)],
+    "coordination": lambda bulk: bonding.coordination_numbers(bulk).tolist(),
+    "units": lambda bulk: len(bonding.find_units(bulk)),
+    "facets": lambda bulk: facets.distinct_facets(bulk, 1),
+    "orientation": lambda bulk: facets.orient(bulk, (1, 0, 0)).spacing_ang,
+    "operations": lambda bulk: len(symmetry.symmetry_operations(bulk)),
+    "cached operations": lambda bulk: len(facets.bulk_operations(bulk)),
+    "cached bonds": lambda bulk: nodes.bond_table(bulk).atoms.tolist(),
+    "dipole": slabs.slab_dipole,
+    "same": lambda bulk: slabs.same_structure(bulk, bulk),
+    "water": library_surfaces.takes_up_water,
+    "path": lambda bulk: widest_path(bulk, "Al").radius_ang,
+    "supercell": lambda bulk: choose_supercell(bulk, (1, 1, 1), 100),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_functions_of_a_crystal_take_foreign_ones(
+    name: str, foreign: object, berlinite: public.AtomicStructure
+) -> None:
+    theirs, ours = CALLS[name](foreign), CALLS[name](berlinite)
+    assert theirs == (pytest.approx(ours) if isinstance(ours, float) else ours)
+
+
+def test_functions_of_a_slab_and_its_crystal_take_foreign_crystals(
+    foreign: object, berlinite: public.AtomicStructure
+) -> None:
+    (dry, *_) = public.cut_slabs(berlinite, (1, 0, 0), thickness_ang=4.0, parent="b")
+    assert undercoordinated_atoms(dry, [foreign]) == undercoordinated_atoms(dry, [berlinite]) != ()
+    ours = terminations.missing_bonds(dry.structure, berlinite, (1, 0, 0))
+    theirs = terminations.missing_bonds(dry.structure.to_ase(), foreign, (1, 0, 0))
+    assert [(b.atom, b.partner) for b in theirs] == [(b.atom, b.partner) for b in ours] != []
+    assert hydroxylation.possible_coverages(dry, foreign) == hydroxylation.possible_coverages(dry, berlinite)
+    wet = MolecularWater(max_variants=1)
+    assert [c.id for c in decorate(dry, foreign, wet)] == [c.id for c in decorate(dry, berlinite, wet)]
+
+
+def test_partial_occupancies_come_from_pymatgen_too() -> None:
+    ours = public_disordered()
+    theirs = as_disordered(ours.to_pymatgen(), name=ours.name)
+    assert theirs.composition == pytest.approx(ours.composition)
+    assert choose_supercell(ours.to_pymatgen(), (1, 1, 1), 500)[0] == choose_supercell(ours, (1, 1, 1), 500)[0]
+    assert as_disordered(ours) is ours
+
+
+def public_disordered() -> DisorderedStructure:
+    return build_disordered(public.load_crystal("LATP_x0.3"))
+
+
 @pytest.mark.parametrize("wrong", [None, "file.cif", np.eye(3), {"lattice": 1}])
 def test_what_is_no_structure_is_told(wrong: object) -> None:
     with pytest.raises(NoStructureError, match="is no structure"):
         public.as_structure(wrong)
+    with pytest.raises(NoStructureError, match="is no structure"):
+        as_disordered(wrong)
+    with pytest.raises(NoStructureError, match="is no structure"):
+        bonding.find_bonds(wrong)
 
 
 def test_every_public_name_exists_and_importing_them_is_light() -> None:

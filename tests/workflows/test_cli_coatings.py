@@ -11,7 +11,7 @@ from surfshift.analysis.vocabulary import StudyResult
 from surfshift.structures.phases import build_phase, phase_names
 from surfshift.workflows.cli import EXIT_BAD_INPUT, main
 
-BETWEEN = ("--electrolyte", "LTP", "--electrode", "Li", "--samples", "8", "--workers", "1", "--no-crystals")
+BETWEEN = ("--electrolyte", "LTP", "--electrode", "Li", "--samples", "8", "--processes", "1", "--no-crystals")
 
 
 def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
+from surfshift.structures.library import build_crystal, load_crystal
 from surfshift.workflows.cli import app, main
 from surfshift.workflows.cli_examples import EXAMPLES
 from surfshift.workflows.study import load_study
@@ -31,10 +32,16 @@ JSON_COMMANDS = {
     "match",
     "archive",
     "hpc estimate",
+    "hpc check",
+    "hpc templates",
+    "phases list",
+    "screen",
     "motion average",
     "motion phonons",
     "motion glass",
 }
+WITHOUT_DATA = {"init", "view", "hpc init", "phases compute", "phases order", "phases table"}
+"""Their result is a file, or a page."""
 
 
 def commands(group: Any = None, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -54,16 +61,22 @@ def _kind(parameter: Any) -> str:
 
 
 def options(command: Any) -> dict[str, Any]:
-    return {name: p for p in command.params for name in (*p.opts, *p.secondary_opts) if name.startswith("--")}
+    """Options that the help shows; former names are hidden."""
+    shown = [p for p in command.params if not getattr(p, "hidden", False)]
+    return {name: p for p in shown for name in (*p.opts, *p.secondary_opts) if name.startswith("--")}
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_help_has_examples(name: str) -> None:
     assert EXAMPLES[name], f"{name} has no example"
-    assert COMMANDS[name].epilog.startswith("Examples:")
+    assert COMMANDS[name].epilog.startswith("\b\nExamples:")
+    first = COMMANDS[name].help.strip().splitlines()[0]
+    assert len(first) <= 66, f"{name}: the list of commands would cut '{first}'"
+    assert first.endswith("."), f"{name}: '{first}'"
+    assert "--debug" in options(COMMANDS[name]), f"{name} cannot show a traceback"
     assert COMMANDS[name].help
     for parameter in COMMANDS[name].params:
-        if parameter.param_type_name == "option":
+        if parameter.param_type_name == "option" and not parameter.hidden:
             assert parameter.help, f"{name}: {parameter.name} says nothing"
 
 
@@ -91,13 +104,27 @@ def test_the_same_option_is_the_same_everywhere() -> None:
             meanings.setdefault(option, set()).add(_kind(parameter))
             assert option == option.lower().replace("_", "-"), f"{name} {option}"
     mixed = {option for option, kinds in meanings.items() if len(kinds) > 1}
-    # one for one spectrum or reference, several for several; of screen --workers is the number of processes
-    assert mixed <= {"--isotope", "--library", "--workers"}
+    # one for one spectrum or reference, several for several; of screen --library says whether to write one
+    assert mixed <= {"--isotope", "--library"}
 
 
-@pytest.mark.parametrize("name", sorted(JSON_COMMANDS))
-def test_results_can_be_had_as_json(name: str) -> None:
-    assert "--json" in options(COMMANDS[name])
+def test_every_command_with_data_has_json() -> None:
+    assert {name for name, command in COMMANDS.items() if "--json" in options(command)} == JSON_COMMANDS
+    assert set(COMMANDS) - JSON_COMMANDS == WITHOUT_DATA
+
+
+def test_options_that_can_be_repeated_say_so() -> None:
+    for name, command in COMMANDS.items():
+        for option, parameter in options(command).items():
+            if parameter.multiple and option != "--oxidation-states":  # a list in one word
+                assert "repeatable" in parameter.help, f"{name} {option}"
+
+
+def test_the_help_of_all_tells_the_exit_codes() -> None:
+    told = get_command(app).epilog
+    assert told is not None
+    for code in ("0 done", "1 done in part", "2 bad input", "3 a problem of the machine", "130 stopped"):
+        assert code in " ".join(told.split())
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
@@ -139,11 +166,16 @@ def test_init_fills_in_what_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert [surface.miller for surface in study.candidates.surfaces] == [(0, 0, 1), (1, 1, 0)]
     assert study.measured[0].field_tesla == 14.1
     assert yaml.safe_load(path.read_text())["measured"][0]["peaks"] == "peaks.csv"
-    (tmp_path / "my crystal.cif").write_text("data_x\n")
+    build_crystal(load_crystal("Li2O")).to_pymatgen().to(filename=str(tmp_path / "my crystal.cif"), fmt="cif")
     other = tmp_path / "other.yaml"
     assert call(monkeypatch, "init", str(other), "--structure", str(tmp_path / "my crystal.cif")) == 0
     assert load_study(other).structure == tmp_path / "my crystal.cif"
     assert load_study(other).study == "my-crystal"
+    assert load_study(other).nmr.isotopes == ("7Li",)
+    bulk = tmp_path / "bulk.yaml"
+    assert call(monkeypatch, "init", str(bulk), "--crystal", "LLZO_tetragonal", "--bulk-only") == 0
+    assert load_study(bulk).candidates.surfaces == ()
+    assert load_study(bulk).nmr.isotopes == ("7Li",)  # lanthanum and zirconium are too heavy for the engine
 
 
 @pytest.mark.parametrize(
@@ -154,6 +186,13 @@ def test_init_fills_in_what_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyP
         (["--miller", "1,0"], "three integers"),
         (["--miller", "0,0,0"], "not all zero"),
         (["--peaks", "peaks.csv"], "--field-tesla"),
+        (["--peaks", "peaks.csv", "--field-tesla", "9.4"], "does not exist"),
+        (["--peaks", "peaks.csv", "--spectrum", "s.txt"], "either --peaks or --spectrum"),
+        (["--field-tesla", "9.4"], "add --peaks or --spectrum"),
+        (["--bulk-only", "--miller", "1,0,0"], "not both"),
+        (["--isotope", "7Li"], "holds no Li"),
+        (["--structure", "no.cif"], "no structure file"),
+        (["--workers", "workers.yaml"], "does not exist"),
     ],
 )
 def test_init_refuses_what_does_not_go_together(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...analysis.vocabulary import Method, SiteTensors
+from ...structures.accepting import as_structure
 from .coulomb import CoulombFitting
 from .errors import (
     AsymmetricResponseError,
@@ -29,8 +30,8 @@ from .molecule import ClusterMolecule, build_molecule
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from ...structures.accepting import StructureLike
     from ...structures.symmetry import SiteOrbit
-    from ...structures.vocabulary import AtomicStructure
     from .protocols import ClusterProtocol
 
 SUPPORTED_TARGETS = frozenset({"H", "Li", "O", "F", "Na", "Al", "Si", "P", "S", "Cl", "Ti"})
@@ -67,7 +68,7 @@ def check_target(element: str) -> None:
 
 
 def compute_site(
-    structure: AtomicStructure,
+    structure: StructureLike,
     orbit: SiteOrbit,
     protocol: ClusterProtocol,
     *,
@@ -97,6 +98,7 @@ def compute_site(
     ProgramMissingError, ProgramFailedError
         If NWChem is asked for and is not on the PATH, or ended with an error.
     """
+    structure = as_structure(structure)
     check_target(orbit.element)
     started = _seconds()
     cluster = cut_cluster(

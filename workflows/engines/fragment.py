@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ...structures.accepting import as_structure
 from ...structures.bonding import BOND_SOFTNESS_ANG, Bond, bond_valence_length, find_bonds
 from .errors import TooManyCapsChargedError, UnsupportedEnvironmentError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from ...structures.accepting import StructureLike
     from ...structures.vocabulary import AtomicStructure
 
 OH_VALENCE_LENGTH_ANG = 0.907
@@ -66,12 +68,13 @@ class Cluster:
     cap_rescaling: float
 
 
-def bond_charges(structure: AtomicStructure, bonds: tuple[tuple[Bond, ...], ...]) -> dict[tuple[int, int], float]:
+def bond_charges(structure: StructureLike, bonds: tuple[tuple[Bond, ...], ...]) -> dict[tuple[int, int], float]:
     """Share of each cation's charge that goes into each of its bonds, by bond valence.
 
     Keys are (cation index, position of the bond in the cation's list); the shares of a cation sum to
     its oxidation state (Pauling's electrostatic rule, with real bond lengths).
     """
+    structure = as_structure(structure)
     shares = {}
     for i, own in enumerate(bonds):
         total = sum(bond.valence for bond in own)
@@ -81,7 +84,7 @@ def bond_charges(structure: AtomicStructure, bonds: tuple[tuple[Bond, ...], ...]
     return shares
 
 
-def cut_cluster(structure: AtomicStructure, target: int, *, shells: int, max_cap_rescaling: float) -> Cluster:
+def cut_cluster(structure: StructureLike, target: int, *, shells: int, max_cap_rescaling: float) -> Cluster:
     """Cut the cluster of one atom.
 
     Parameters
@@ -102,6 +105,7 @@ def cut_cluster(structure: AtomicStructure, target: int, *, shells: int, max_cap
     TooManyCapsChargedError
         If the cluster cannot be made neutral within ``max_cap_rescaling``.
     """
+    structure = as_structure(structure)
     bonds = find_bonds(structure)
     if not bonds[target]:
         raise UnsupportedEnvironmentError(

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .dft.errors import DftError
-from .dft.launch import run_command
+from .dft.launch import launch_line, run_command
 from .errors import EngineError, ScfNotConvergedError, UnsupportedEnvironmentError
-from .periodic import Run, launch_words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,8 +29,6 @@ FUNCTIONALS = {"pbe": "xpbe96 cpbe96", "pbe0": "pbe0", "b3lyp": "b3lyp"}
 """NWChem's words for the functionals of the protocols (NWChem manual, Density Functional Theory)."""
 
 INPUT, OUTPUT = "site.nw", "site.out"
-RUN = Run("SURFSHIFT_NWCHEM", ("nwchem",), (INPUT,), OUTPUT)
-"""How NWChem is started; the variable holds a worker's launch line, for example ``mpirun -n 16 nwchem``."""
 
 SHELLS = "SPDFGH"
 UNCONVERGED = re.compile(r"[^\n]*(?:failed to converge|did not converge|not converged)[^\n]*", re.IGNORECASE)
@@ -192,7 +189,7 @@ def run_nwchem(
         Any refusal.
     """
     text = nwchem_input(molecule, protocol, memory_mb=memory_mb)
-    command = launch_words(RUN)
+    command = launch_line("nwchem")
     folder.mkdir(parents=True, exist_ok=True)
     source, output = folder / INPUT, folder / OUTPUT
     if output.is_file() and source.is_file() and source.read_text(encoding="utf-8") == text:
@@ -202,7 +199,7 @@ def run_nwchem(
             output.unlink()
     source.write_text(text, encoding="utf-8")
     try:
-        printed = run_command([*command, *RUN.arguments], folder, output, name="nwchem")
+        printed = run_command([*command, INPUT], folder, output, name="nwchem")
     except DftError:
         printed = output.read_text(encoding="utf-8", errors="replace") if output.is_file() else ""
         if not UNCONVERGED.search(printed):

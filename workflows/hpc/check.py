@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from ...structures.errors import nearest
 from ..doctor import Finding
+from ..engines.inputs.protocols import protocol_data
+from ..potentials import POTCAR_SETS
 from ..queue.scripts import QuotingQueueManager, without_stdin
 from .errors import KeyRefusedError, SchedulerMissingError, UnknownWorkerError, UnreachableHostError, WorkerSetupError
 from .resources import Request, native_resources
+from .templates import PROGRAM_KEYS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,7 +24,13 @@ if TYPE_CHECKING:
 
 JOB_SECONDS = 2
 QUEUE_COMMANDS = {"slurm": "sbatch --version", "pbs": "qstat --version", "sge": "qstat -help", "shell": "true"}
-PROGRAM_VARIABLES = {"SURFSHIFT_CP2K": "CP2K", "SURFSHIFT_PW": "pw.x"}
+PROGRAM_VARIABLES = {
+    "SURFSHIFT_CP2K": "CP2K",
+    "SURFSHIFT_PW": "pw.x",
+    "SURFSHIFT_VASP": "VASP",
+    "SURFSHIFT_CASTEP": "CASTEP",
+    "SURFSHIFT_GIPAW": "gipaw.x",
+}
 CONNECT_SECONDS = 10
 NOTHING_REFUSED = (
     "Authentication failed",
@@ -47,7 +56,7 @@ def check_worker(
     file, worker
         The workers' file and one of its workers.
     elements
-        Also look for the UPF files of these elements if the worker names a folder of them.
+        Also look for UPF files and POTCARs of these elements if the worker names folders of them.
     wait_seconds
         How long the two-second job may wait in the scheduler's queue.
     say
@@ -83,6 +92,7 @@ def check_worker(
             findings += _programs(settings, host, folder, elements)
             say(f"running a job of {JOB_SECONDS} seconds")
             findings.append(_job(file, worker, settings, host, folder, wait_seconds=wait_seconds))
+            findings += _nodes(file, worker, host)
         finally:
             host.execute(f"rm -rf {shlex.quote(folder)}")
     finally:
@@ -154,43 +164,108 @@ def _python(file: WorkersFile, settings: Any, host: Any, folder: str) -> list[Fi
 
 
 def _programs(settings: Any, host: Any, folder: str, elements: Sequence[str]) -> list[Finding]:
-    lines = [
-        "for name in SURFSHIFT_CP2K SURFSHIFT_PW; do",
-        '  line="${!name}"',
-        '  for word in $line; do last="$word"; done',
-    ]
-    lines += [
-        '  first="${line%% *}"',
-        '  for word in "$first" "$last"; do',
-        '    command -v "$word" >/dev/null || echo "$name $word"',
-    ]
-    lines += ["  done", "done"]
-    stdout, _, _ = host.execute(_with_setup(settings, f"cd {shlex.quote(folder)}\n" + "\n".join(lines)), timeout=60)
-    missing = dict(line.split(" ", 1) for line in stdout.splitlines() if line.startswith("SURFSHIFT_"))
+    """Programs whose launch line the worker sets, and the pseudopotentials in the folders that it names."""
+    script = f"""cd {shlex.quote(folder)}
+for name in {" ".join(PROGRAM_VARIABLES)}; do
+  line="${{!name}}"
+  [ -n "$line" ] || continue
+  echo "set $name"
+  for word in $line; do last="$word"; done
+  for word in "${{line%% *}}" "$last"; do
+    command -v "$word" >/dev/null || echo "missing $name $word"
+  done
+done"""
+    stdout, _, _ = host.execute(_with_setup(settings, script), timeout=60)
+    told = [line.split(" ", 2) for line in stdout.splitlines()]
+    named = {words[1] for words in told if words[0] == "set" and len(words) == 2}
+    missing = {words[1]: words[2] for words in told if words[0] == "missing" and len(words) == 3}
     findings = []
     for variable, name in PROGRAM_VARIABLES.items():
+        if variable not in named:
+            continue
         word = missing.get(variable)
         findings.append(
             Finding(
                 what=name,
                 found=f"{word} is not on the PATH of the worker" if word else "found on the PATH",
-                advice=f"load its module, or set {name.split('.')[0].lower()} and launch in the workers' file"
+                advice=f"load its module, or set {PROGRAM_KEYS[variable]} and launch in the workers' file"
                 if word
                 else "",
             )
         )
-    upf = re.search(r"^\s*export SURFSHIFT_PW_UPF_DIR=(.+)$", settings.pre_run or "", re.MULTILINE)
-    if upf and elements:
-        place = shlex.split(upf.group(1))[0]
-        stdout, _, _ = host.execute(f"ls {shlex.quote(place)}")
-        names = [line for line in stdout.splitlines() if line.lower().endswith(".upf")]
+    return findings + (_potentials(settings, host, elements) if elements else [])
+
+
+def _potentials(settings: Any, host: Any, elements: Sequence[str]) -> list[Finding]:
+    """UPF files and POTCARs of the elements, in the folders that the worker's environment names."""
+    symbols = {element: protocol_data("vasp")["potentials"].get(element, "") for element in elements}
+    tails = [f"{place}/{tail}".strip("/") for place in POTCAR_SETS for tail in ("POTCAR.{}", "{}/POTCAR")]
+    tests = [
+        f'for file in {" ".join(tail.format(symbol) for tail in tails)}; do for end in "" .gz; do '
+        f'[ -f "$PMG_VASP_PSP_DIR/$file$end" ] && echo "potcar {element} $file$end"; done; done'
+        for element, symbol in symbols.items()
+        if symbol
+    ]
+    script = "\n".join(
+        [
+            'if [ -n "$SURFSHIFT_PW_UPF_DIR" ]; then echo "folder upf $SURFSHIFT_PW_UPF_DIR"; '
+            '(cd "$SURFSHIFT_PW_UPF_DIR" && ls | sed "s/^/upf /"); fi',
+            'if [ -n "$SURFSHIFT_UPF_DIR" ]; then echo "folder gipaw $SURFSHIFT_UPF_DIR"; '
+            '(cd "$SURFSHIFT_UPF_DIR" && grep -l "<PP_GIPAW" ./* 2>/dev/null | sed "s/^../gipaw /"); fi',
+            'if [ -n "$PMG_VASP_PSP_DIR" ]; then echo "folder potcar $PMG_VASP_PSP_DIR"',
+            *tests,
+            "fi",
+            "true",
+        ]
+    )
+    stdout, _, _ = host.execute(_with_setup(settings, script), timeout=60)
+    told = [line.split(" ", 2) for line in stdout.splitlines()]
+    folders = {words[1]: words[2] for words in told if words[0] == "folder" and len(words) == 3}
+    findings = []
+    for kind, place in folders.items():
+        names = [" ".join(words[1:]) for words in told if words[0] == kind]
         for element in elements:
-            own = [name for name in names if re.match(rf"{element}(?![a-z])", name, re.IGNORECASE)]
-            found = own[0] if own else f"no file in {place}"
+            if kind == "potcar":
+                own = [name.split(" ", 1)[1] for name in names if name.startswith(f"{element} ")]
+            else:
+                upf = [name for name in names if name.lower().endswith(".upf")]
+                own = [name for name in upf if re.match(rf"{element}(?![a-z])", name, re.IGNORECASE)]
+            what = {"upf": "UPF", "gipaw": "GIPAW UPF", "potcar": "POTCAR"}[kind]
             findings.append(
-                Finding(what=f"UPF {element}", found=found, advice="" if own else "put a UPF file of the element there")
+                Finding(
+                    what=f"{what} {element}",
+                    found=own[0] if own else f"no file in {place}",
+                    advice="" if own else f"put a {what} file of the element there",
+                )
             )
     return findings
+
+
+def _nodes(file: WorkersFile, worker: str, host: Any) -> list[Finding]:
+    """Whether a node of Slurm is as large as the limits say; what asks for more would wait for ever."""
+    if file.scheduler(worker) != "slurm":
+        return []
+    partition = str(file.placement.header.get("partition", ""))
+    option = f" -p {shlex.quote(partition)}" if partition else ""
+    stdout, _, code = host.execute(f"sinfo -h -e{option} -o '%c %m'", timeout=30)
+    sizes = [(int(cores), int(mb)) for cores, mb in re.findall(r"^(\d+)\+? +(\d+)\+?\s*$", stdout, re.MULTILINE)]
+    if code != 0 or not sizes:
+        return []
+    limits = file.placement.limits
+    if any(c >= limits.cores_per_node and mb >= 1000 * limits.memory_gb_per_node for c, mb in sizes):
+        return [
+            Finding(what="nodes", found=f"{limits.cores_per_node} cores and {limits.memory_gb_per_node:g} GB are there")
+        ]
+    cores, mb = max(sizes)
+    return [
+        Finding(
+            what="nodes",
+            found=f"the largest has {cores} cores and {mb / 1000:.0f} GB, the workers' file asks for up to "
+            f"{limits.cores_per_node} and {limits.memory_gb_per_node:g} GB",
+            advice="larger jobs would wait for ever: write the file again with 'hpc init' and --set "
+            f"cores_per_node={cores} --set memory_gb_per_node={max(1, int(0.95 * mb / 1000))}",
+        )
+    ]
 
 
 def _job(file: WorkersFile, worker: str, settings: Any, host: Any, folder: str, *, wait_seconds: float) -> Finding:

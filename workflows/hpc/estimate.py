@@ -1,8 +1,8 @@
 """What a study's jobs ask of a scheduler, from atoms, electrons and protocol; right to a factor of about three.
 
 SevenNet and the sites of the cluster engine cost what ``surfshift.workflows.costs`` says, which is fitted to
-measurements; CP2K and pw.x are scaled from one timing of the machine of benchmarks/README.md. A step's entry in the
-workers' file replaces any of them.
+measurements; CP2K is scaled from one timing of the machine of benchmarks/README.md, and pw.x, VASP, CASTEP and GIPAW
+jobs from that by guesses. A step's entry in the workers' file replaces any of them.
 """
 
 from __future__ import annotations
@@ -11,22 +11,24 @@ import math
 from typing import TYPE_CHECKING
 
 from ...structures.vocabulary import Frozen
+from ..costs import (
+    SCF_CYCLES,
+    gaussian_cycle_seconds,
+    periodic_seconds,
+    plane_wave_cycle_seconds,
+    relax_seconds,
+)
 from .resources import Limits, Request, capped, charged_core_hours
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ...structures.vocabulary import AtomicStructure, Candidate
+    from ..engines.periodic import PeriodicSettings
     from ..study import DftSettings, NmrSettings, RelaxSettings, StudyFile
     from .workers import Step, WorkersFile
 
 DFT_STEPS = 40
-SCF_CYCLES = 14
-CP2K_SECONDS = 9.2
-"""Core seconds of one SCF cycle of 72 atoms of AlPO4 (384 valence electrons), CP2K DZVP-MOLOPT-SR, 400 Ry, Gamma."""
-CP2K_ELECTRONS = 384
-PW_OVER_CP2K = 4.0
-"""A plane-wave run with norm-conserving potentials of oxygen against CP2K, the same cell and one k-point."""
 
 SAFETY = 3.0
 """Wall time asked for, against the estimate."""
@@ -47,42 +49,49 @@ class StepCost(Frozen):
 
 def relax_request(structure: AtomicStructure, model: str) -> tuple[float, Request]:
     """Core hours of a SevenNet relaxation, and what it asks for."""
-    from ..costs import relax_seconds
-
     hours = relax_seconds(structure, model) / 3600
     return hours, Request(cores=1, memory_gb=2 + 0.02 * len(structure), hours=max(0.1, SAFETY * hours))
-
-
-def valence_electrons(structure: AtomicStructure) -> int:
-    """Valence electrons, with those of an unknown element guessed as eight."""
-    from ..engines.inputs.protocols import protocol_data
-
-    table: dict[str, int] = protocol_data("cp2k")["valence"]
-    return sum(table.get(element, 8) for element in structure.elements)
 
 
 def dft_request(candidate: Candidate, step: DftSettings, limits: Limits) -> tuple[float, Request]:
     """Core hours of a step by DFT, and what it asks for: as many cores as bring it near ``WANTED_HOURS``."""
     from ..engines.dft.cp2k import mesh
-    from ..engines.dft.protocols import cp2k_protocol, pw_protocol
+    from ..engines.dft.protocols import cp2k_protocol, dft_protocol
     from ..engines.inputs.common import kpoint_grid
 
     structure = candidate.structure
-    electrons = valence_electrons(structure)
     if step.engine == "cp2k":
         numbers = cp2k_protocol(step.protocol, **step.numbers)
         n_points = math.prod(mesh(structure, numbers))
-        factor = (numbers.cutoff_ry / 400) ** 1.0
+        per_cycle = gaussian_cycle_seconds(structure, numbers.cutoff_ry, n_points)
     else:
-        plane_waves = pw_protocol(step.protocol, **step.numbers)
+        plane_waves = dft_protocol(step.engine, step.protocol, **step.numbers)
         n_points = math.prod(kpoint_grid(structure, plane_waves.kpoint_spacing_per_ang))
-        factor = PW_OVER_CP2K * (plane_waves.cutoff_ry / 60) ** 1.5
-    per_cycle = CP2K_SECONDS * factor * (electrons / CP2K_ELECTRONS) ** 2.0 * math.ceil(n_points / 2)
+        per_cycle = plane_wave_cycle_seconds(structure, plane_waves.wavefunction_cutoff_ry, n_points)
     n_steps = min(DFT_STEPS, step.max_steps) if step.task == "relax" else 1
     core_hours = max(0.02, n_steps * SCF_CYCLES * per_cycle / 3600)
-    most = limits.cores_per_node * limits.max_nodes
-    cores = min(most, max(1, math.ceil(core_hours / WANTED_HOURS), len(structure) // 4))
+    cores = _cores(core_hours, structure, limits)
     memory = 2 + 0.5 * cores + 0.01 * len(structure) * n_points
+    return core_hours, Request(cores=cores, memory_gb=memory, hours=max(0.5, SAFETY * core_hours / cores))
+
+
+def _cores(core_hours: float, structure: AtomicStructure, limits: Limits) -> int:
+    most = limits.cores_per_node * limits.max_nodes
+    return min(most, max(1, math.ceil(core_hours / WANTED_HOURS), len(structure) // 4))
+
+
+def gipaw_request(candidate: Candidate, settings: PeriodicSettings, limits: Limits) -> tuple[float, Request]:
+    """Core hours of a GIPAW job of VASP, CASTEP or Quantum ESPRESSO, and what it asks for: guesses, as in ``costs``.
+
+    The response holds the orbitals of several k-points at once, so that it gets twice the memory of a relaxation.
+    """
+    from ..engines.inputs.common import kpoint_grid
+
+    structure = candidate.structure
+    core_hours = max(0.02, periodic_seconds(structure, settings) / 3600)
+    cores = _cores(core_hours, structure, limits)
+    n_points = math.prod(kpoint_grid(structure, settings.numbers_of().kpoint_spacing_per_ang))
+    memory = 2 + 1.0 * cores + 0.02 * len(structure) * n_points
     return core_hours, Request(cores=cores, memory_gb=memory, hours=max(0.5, SAFETY * core_hours / cores))
 
 
@@ -143,6 +152,12 @@ def _steps(
     for dft in relax.dft:
         hours, request = dft_request(candidate, dft, limits)
         steps.append(("dft", 1, hours, request))
+    if nmr.periodic is not None:
+        if not nmr.elements & set(candidate.structure.elements):
+            return steps
+        hours, request = gipaw_request(candidate, nmr.periodic, limits)
+        steps.append(("gipaw", 1, hours, request))
+        return steps
     n_sites, hours, request = site_request(candidate, nmr, memory_mb)
     steps.append(("nmr", n_sites, hours, request))
     return steps

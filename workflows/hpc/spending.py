@@ -77,4 +77,5 @@ def spending(snapshot: Snapshot, limits: Limits | None = None) -> Spending:
 def kind_of(job: JobRecord) -> str:
     """What jobs of like cost have in common: the words of a name before the candidate's."""
     words = job.name.split()
-    return " ".join(words[:2]) if words[:1] in (["nmr"], ["plan"]) or words[1:2] in (["cp2k"], ["pw"]) else words[0]
+    has_engine = words[1:2] in (["cp2k"], ["pw"], ["vasp"], ["castep"])
+    return " ".join(words[:2]) if words[:1] in (["nmr"], ["plan"]) or has_engine else words[0]

@@ -27,6 +27,22 @@ PATH = re.compile(r"/[A-Za-z0-9._@=,:+/-]{0,400}")
 EXECUTE = "-P -m surfshift.workflows.queue.execute {}"
 PILOT_NAME = "{name}-pilot"
 
+PROGRAM_KEYS = {
+    "SURFSHIFT_CP2K": "cp2k",
+    "SURFSHIFT_PW": "pw",
+    "SURFSHIFT_VASP": "vasp",
+    "SURFSHIFT_CASTEP": "castep",
+    "SURFSHIFT_GIPAW": "gipaw",
+}
+"""Variable of each program's launch line, and the template's variable that names the program."""
+
+FOLDER_KEYS = {
+    "CP2K_DATA_DIR": "cp2k_data",
+    "SURFSHIFT_PW_UPF_DIR": "upf_folder",
+    "SURFSHIFT_UPF_DIR": "gipaw_upf_folder",
+    "PMG_VASP_PSP_DIR": "potcar_folder",
+}
+
 Scheduler = Literal["slurm", "pbs", "sge", "shell"]
 
 
@@ -264,12 +280,12 @@ def _pre_run(
         lines.append('export SRUN_CPUS_PER_TASK="${SLURM_CPUS_PER_TASK:-1}"')
         lines.append('export OMP_NUM_THREADS="${SLURM_CPUS_PER_TASK:-1}"')
     launch = str(filled["launch"])
-    for variable, key in (("SURFSHIFT_CP2K", "cp2k"), ("SURFSHIFT_PW", "pw")):
-        lines.append(f"export {variable}={shlex.quote(f'{launch} {filled[key]}'.strip())}")
-    if filled["cp2k_data"]:
-        lines.append(f"export CP2K_DATA_DIR={shlex.quote(str(filled['cp2k_data']))}")
-    if filled["upf_folder"]:
-        lines.append(f"export SURFSHIFT_PW_UPF_DIR={shlex.quote(str(filled['upf_folder']))}")
+    for variable, key in PROGRAM_KEYS.items():
+        if filled[key]:
+            lines.append(f"export {variable}={shlex.quote(f'{launch} {filled[key]}'.strip())}")
+    lines += [
+        f"export {variable}={shlex.quote(str(filled[key]))}" for variable, key in FOLDER_KEYS.items() if filled[key]
+    ]
     return lines
 
 

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from ..study import StudyFile
 
-Step = Literal["plan", "relax", "dft", "nmr"]
-STEPS: tuple[Step, ...] = ("plan", "relax", "dft", "nmr")
+Step = Literal["plan", "relax", "dft", "nmr", "gipaw"]
+STEPS: tuple[Step, ...] = ("plan", "relax", "dft", "nmr", "gipaw")
 LOCAL = "local"
 """Name of the worker that every run has: processes of the machine on which the runner is."""
 
@@ -53,8 +53,16 @@ class WorkersFile(Frozen):
     placement: Placement
 
     def step(self, step: Step) -> StepSettings:
-        """Settings of a step; the machine of the runner without an entry."""
-        return self.placement.steps.get(step, StepSettings())
+        """Settings of a step; the machine of the runner without an entry, and for ``gipaw`` the worker of ``dft``."""
+        steps = self.placement.steps
+        if step == "gipaw" and step not in steps and "dft" in steps:
+            return StepSettings(worker=steps["dft"].worker)
+        return steps.get(step, StepSettings())
+
+    def is_local(self, step: Step) -> bool:
+        """Whether a step's jobs are plain processes of this machine."""
+        worker = self.step(step).worker
+        return worker == LOCAL
 
     def scheduler(self, worker: str) -> Literal["slurm", "pbs", "sge", "shell"]:
         """Kind of scheduler of a worker."""

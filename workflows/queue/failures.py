@@ -28,6 +28,7 @@ class Failure(StrEnum):
     DISK_FULL = "disk full"
     LICENCE_MISSING = "licence missing"
     PROGRAM_MISSING = "program missing"
+    POTENTIAL_MISSING = "pseudopotential missing"
     TRUNCATED_OUTPUT = "truncated output"
     NOT_FINITE_OUTPUT = "numbers not finite"
     WRONG_ATOM_ORDER = "wrong atom order"
@@ -109,13 +110,13 @@ POLICIES: dict[Failure, Policy] = {
     ),
     Failure.SCF_NOT_CONVERGED: Policy(
         meaning="the self-consistent field did not converge",
-        reaction="inside the job: the next settings of the engine's ladder (scf_ladder of its protocols); then stop",
+        reaction="inside the job: the next settings of the engine's ladder (in its protocols' file); then stop",
         advice="look at the structure and its oxidation states; relax it first, or raise max_scf_cycles",
     ),
     Failure.GIPAW_NOT_CONVERGED: Policy(
         meaning="the linear response of gipaw.x, VASP or CASTEP did not converge",
-        reaction="stop and say: these runs are started by hand from written inputs",
-        advice="loosen response_tolerance_ry2 (QE), raise MAGRES_MAX_CG_STEPS (CASTEP) or NELM (VASP)",
+        reaction="inside the job: the next settings of the engine's ladder (ladder of its protocols); then stop",
+        advice="raise the cutoff in nmr.numbers, or loosen response_tolerance_ry2 (QE) and look what it changes",
     ),
     Failure.LOCALISATION_FAILED: Policy(
         meaning="the orbitals of a response calculation could not be localised (CP2K)",
@@ -144,6 +145,12 @@ POLICIES: dict[Failure, Policy] = {
         reaction="stop and say",
         advice="try 'surfshift hpc check FILE'; correct modules, pre_run or python in the workers' file",
     ),
+    Failure.POTENTIAL_MISSING: Policy(
+        meaning="a POTCAR or UPF file of an element is not on the worker",
+        reaction="stop and say",
+        advice="name its folder with potcar_folder, upf_folder or gipaw_upf_folder of the template, then 'surfshift "
+        "hpc check FILE --elements'",
+    ),
     Failure.TRUNCATED_OUTPUT: Policy(
         meaning="a program's output ends before its end",
         reaction="again from the last geometry and wavefunction, once",
@@ -162,9 +169,9 @@ POLICIES: dict[Failure, Policy] = {
         advice="the folder holds files of another run; empty it",
     ),
     Failure.PROGRAM_FAILED: Policy(
-        meaning="CP2K or pw.x ended with an error that has no name here",
+        meaning="CP2K, VASP, CASTEP, pw.x or gipaw.x ended with an error that has no name here",
         reaction="stop and say, with the end of its output",
-        advice="look at cp2k.out or pw.out in the job's folder; an error in MPI_Init asks for another launch line",
+        advice="look at the program's output in the job's folder; an error in MPI_Init asks for another launch line",
     ),
     Failure.REFUSED: Policy(
         meaning="the job refused its input by name, for example an unsupported element",
@@ -217,6 +224,7 @@ SIGNS: tuple[tuple[Failure, Source, str], ...] = (
     (Failure.OUT_OF_MEMORY, "error", r"OutOfMemoryError|MemoryError|Cannot allocate memory"),
     (Failure.LICENCE_MISSING, "error", r"LicenceMissingError"),
     (Failure.PROGRAM_MISSING, "error", r"ProgramMissingError|could not be deserialized|ModuleNotFoundError"),
+    (Failure.POTENTIAL_MISSING, "error", r"MissingPotentialError"),
     (Failure.SCF_NOT_CONVERGED, "error", r"ScfNotConvergedError|UnconvergedOutputError"),
     (
         Failure.GIPAW_NOT_CONVERGED,
@@ -227,8 +235,12 @@ SIGNS: tuple[tuple[Failure, Source, str], ...] = (
     (Failure.RELAXATION_NOT_CONVERGED, "error", r"\bNotConvergedError"),
     (Failure.TRUNCATED_OUTPUT, "error", r"TruncatedOutputError"),
     (Failure.PROGRAM_FAILED, "error", r"ProgramFailedError"),
-    (Failure.NOT_FINITE_OUTPUT, "error", r"NotFiniteOutputError|ExplodedError"),
-    (Failure.WRONG_ATOM_ORDER, "error", r"WrongAtomOrderError|AtomOrderError|DifferentStructureError"),
+    (Failure.NOT_FINITE_OUTPUT, "error", r"NotFiniteOutputError|BadNumberError|ExplodedError"),
+    (
+        Failure.WRONG_ATOM_ORDER,
+        "error",
+        r"WrongAtomOrderError|AtomOrderError|DifferentStructureError|WrongStructureError",
+    ),
     # what the scheduler prints into the job's output
     (
         Failure.WALLTIME,

@@ -44,6 +44,9 @@ STATUS_OF_STATE = {
 }
 """jobflow-remote's states; all others are waiting for a parent or for a free place."""
 
+QUEUED_STATES = ("SUBMITTED", "BATCH_SUBMITTED")
+"""States of jobs that a scheduler or a pilot job has and has not begun."""
+
 ACTIVE_STATES = (
     "READY",
     "CHECKED_OUT",
@@ -59,7 +62,10 @@ ACTIVE_STATES = (
 
 
 class JobRecord(Frozen):
-    """One job of a run. Times are seconds since 1970; ``reason`` is why it failed, ``resources`` what it asked for."""
+    """One job of a run. Times are seconds since 1970; ``reason`` is why it failed, ``resources`` what it asked for.
+
+    ``is_queued`` says that a scheduler, or a pilot job, has it and has not begun.
+    """
 
     uuid: str
     name: str
@@ -68,6 +74,7 @@ class JobRecord(Frozen):
     ended: float | None = None
     reason: str = ""
     resources: dict[str, Any] | None = None
+    is_queued: bool = False
 
     @property
     def seconds(self) -> float | None:
@@ -160,6 +167,7 @@ def _record(document: dict[str, Any]) -> JobRecord:
         started=_timestamp(document.get("start_time")),
         ended=_timestamp(document.get("end_time")),
         reason=last_message(error) if error else "",
+        is_queued=document["state"] in QUEUED_STATES,
         resources=document.get("resources") if isinstance(document.get("resources"), dict) else None,
     )
 

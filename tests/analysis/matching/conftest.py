@@ -26,3 +26,9 @@ def calibration(samples):
     """The benchmark over them."""
     _load("matching_yardsticks")
     return _load("matching_calibration")
+
+
+@pytest.fixture(scope="session")
+def reaching(samples):
+    """The benchmark of how near mixtures come to a sample."""
+    return _load("matching_reach")

@@ -42,15 +42,44 @@ def workers(folder: Path, login: Login, **values: Any) -> WorkersFile:
 def test_a_worker_over_ssh_that_works(tmp_path: Path, login: Login, setup_file: Path) -> None:
     (tmp_path / "upf").mkdir()
     (tmp_path / "upf" / "Al.pbe.UPF").touch()
+    (tmp_path / "gipaw").mkdir()
+    (tmp_path / "gipaw" / "P.pbe.UPF").touch()
+    (tmp_path / "gipaw" / "Al.pbe-gipaw.UPF").write_text('<PP_GIPAW gipaw_data_format="2">\n')
+    (tmp_path / "potcars" / "POT_GGA_PAW_PBE_54").mkdir(parents=True)
+    (tmp_path / "potcars" / "POT_GGA_PAW_PBE_54" / "POTCAR.Al.gz").touch()
     file = workers(
-        tmp_path, login, setup=setup_file, launch="", cp2k="no-such-cp2k", pw="bash", upf_folder=tmp_path / "upf"
+        tmp_path,
+        login,
+        setup=setup_file,
+        launch="",
+        cp2k="no-such-cp2k",
+        pw="bash",
+        castep="no-such-castep",
+        upf_folder=tmp_path / "upf",
+        gipaw_upf_folder=tmp_path / "gipaw",
+        potcar_folder=tmp_path / "potcars",
+        cores_per_node=8,
+        memory_gb_per_node=15,
     )
     found = {finding.what: finding for finding in check_worker(file, "cluster", elements=("Al", "P"))}
-    assert [name for name, finding in found.items() if finding.advice] == ["CP2K", "UPF P"]
+    lacking = ["CP2K", "CASTEP", "UPF P", "GIPAW UPF P", "POTCAR P"]
+    assert [name for name, finding in found.items() if finding.advice] == lacking
     assert found["CP2K"].found == "no-such-cp2k is not on the PATH of the worker"
+    assert found["CASTEP"].advice == "load its module, or set castep and launch in the workers' file"
+    assert "VASP" not in found  # no program of that name is set
     assert found["UPF Al"].found == "Al.pbe.UPF"
+    assert found["GIPAW UPF Al"].found == "Al.pbe-gipaw.UPF"
+    assert found["POTCAR Al"].found == "POT_GGA_PAW_PBE_54/POTCAR.Al.gz"
     assert "done after" in found["job"].found
+    assert found["nodes"].found == "8 cores and 15 GB are there"
     assert not list((tmp_path / "work").iterdir())
+
+
+def test_nodes_that_are_smaller_than_the_file_says_are_told(tmp_path: Path, login: Login, setup_file: Path) -> None:
+    file = workers(tmp_path, login, setup=setup_file)  # the template's 32 cores and 96 GB
+    (nodes,) = [finding for finding in check_worker(file, "cluster") if finding.what == "nodes"]
+    assert "the largest has 8 cores and 16 GB" in nodes.found
+    assert "--set cores_per_node=8 --set memory_gb_per_node=15" in nodes.advice
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 from surfshift.structures.library import build_crystal, load_crystal
 from surfshift.structures.vocabulary import Candidate, Region
-from surfshift.workflows.costs import candidate_cost
+from surfshift.workflows.costs import candidate_cost, valence_electrons
 from surfshift.workflows.flows import CandidateMaker, RelaxMaker, SiteMaker
-from surfshift.workflows.hpc.estimate import dft_request, estimate_study, valence_electrons
+from surfshift.workflows.hpc.estimate import dft_request, estimate_study
 from surfshift.workflows.hpc.place import place_candidate
 from surfshift.workflows.hpc.templates import write_workers
 from surfshift.workflows.hpc.workers import load_workers

@@ -64,6 +64,13 @@ CASES: list[tuple[Failure, Evidence]] = [
     (Failure.PROGRAM_MISSING, Evidence(printed="/opt/bin/python: No module named surfshift")),
     (Failure.PROGRAM_MISSING, Evidence(printed="submit.sh: line 9: /opt/py/bin/python: No such file or directory")),
     (
+        Failure.POTENTIAL_MISSING,
+        Evidence(error="surfshift.workflows.engines.inputs.upf.MissingPotentialError: vasp cannot run: POTCAR Al"),
+    ),
+    (Failure.SCF_NOT_CONVERGED, Evidence(error="errors.UnconvergedOutputError: OUTCAR: the self-consistent field")),
+    (Failure.NOT_FINITE_OUTPUT, Evidence(error="errors.BadNumberError: OUTCAR, line 3: '****' is not a usable number")),
+    (Failure.WRONG_ATOM_ORDER, Evidence(error="errors.WrongStructureError: the castep file is of another cell")),
+    (
         Failure.TRUNCATED_OUTPUT,
         Evidence(error="errors.TruncatedOutputError: pw.x: the output ends before its last line"),
     ),

@@ -1,1 +1,1 @@
-"""Energies and forces from CP2K and Quantum ESPRESSO, as ase calculators that relax candidates."""
+"""Energies and forces from CP2K, pw.x, VASP and CASTEP, as an ase calculator that relaxes candidates."""

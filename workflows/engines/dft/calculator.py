@@ -1,4 +1,4 @@
-"""Calculators for ase that run one program per geometry, each from the wavefunction or density of the last.
+"""A calculator for ase that runs a program once per geometry, each from the wavefunction or density of the last.
 
 ase's own CP2K calculator talks to a CP2K shell through pipes, which stalls above 100 atoms under MPI, and atomate2's
 makers relax inside the program, where neither this project's frozen atoms and symmetry nor its checks after every step
@@ -8,16 +8,15 @@ needs.
 
 from __future__ import annotations
 
-import shutil
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from .cp2k import PROJECT, WAVEFUNCTION, cp2k_input, mesh, parse_cp2k
-from .errors import ProgramFailedError, ScfNotConvergedError
+from .errors import DftError, ProgramFailedError, ScfNotConvergedError, TruncatedOutputError
 from .launch import run_program
-from .protocols import DftEngine, cp2k_protocol, pw_protocol, scf_ladder
-from .pw import PREFIX, parse_pw, place_potentials, pw_input
+from .program import Geometry
+from .programs import program_of
+from .protocols import DftEngine, dft_protocol, scf_ladder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,15 +50,14 @@ class ProgramCalculator:
         self.engine = engine
         self.candidate = candidate
         self.folder = folder
-        self.numbers: Any = (cp2k_protocol if engine == "cp2k" else pw_protocol)(protocol, **overrides)
+        self.numbers: Any = dft_protocol(engine, protocol, **overrides)
         self.rung = 0
         self.n_runs = 0
         self._results: dict[str, Any] = {}
         self._geometry: bytes = b""
+        self._program = program_of(engine)
         folder.mkdir(parents=True, exist_ok=True)
-        self._potentials = (
-            place_potentials(dict.fromkeys(candidate.structure.elements), folder) if engine == "pw" else {}
-        )
+        self._program.prepare(candidate.structure, folder)
 
     @property
     def method(self) -> str:
@@ -111,7 +109,7 @@ class ProgramCalculator:
                 point = self._run(candidate, ladder[self.rung], with_stress=with_stress)
                 break
             except ScfNotConvergedError as error:
-                self._forget()
+                self._program.forget(self.folder)
                 if self.rung + 1 == len(ladder):
                     tried = ", ".join(rung["name"] for rung in ladder)
                     raise ScfNotConvergedError(
@@ -130,54 +128,42 @@ class ProgramCalculator:
         except ProgramFailedError:
             if not self._has_guess(candidate):
                 raise
-            self._forget()  # a half-written guess of a killed run stops the program; without it there is none
+            # a half-written guess of a killed run stops the program; without it there is none
+            self._program.forget(self.folder)
             return self._run_once(candidate, rung, with_stress=with_stress, is_restart=False)
 
     def _run_once(
         self, candidate: Candidate, rung: Mapping[str, object], *, with_stress: bool, is_restart: bool
     ) -> SinglePoint:
         self.n_runs += 1
-        name = f"{self.engine}.inp"
+        program = self._program
+        result = self.folder / program.result if program.result else None
+        if result is not None:
+            result.unlink(missing_ok=True)  # what an earlier run left is never taken for this one's
+        arguments = program.write(Geometry(candidate, self.numbers, self.folder, rung, is_restart, with_stress))
         output = self.folder / f"{self.engine}.out"
-        if self.engine == "cp2k":
-            text = cp2k_input(candidate, self.numbers, rung=rung, is_restart=is_restart, with_stress=with_stress)
-            arguments = ["-i", name]
-        else:
-            text = pw_input(
-                candidate,
-                self.numbers,
-                self._potentials,
-                rung=rung,
-                is_restart=is_restart,
-                with_stress=with_stress,
-            )
-            arguments = ["-input", name]
-        (self.folder / name).write_text(text, encoding="utf-8")
         try:
-            printed = run_program(self.engine, arguments, self.folder, output)
-        except ProgramFailedError as error:
-            printed = output.read_text(encoding="utf-8", errors="replace")
-            if _is_unconverged(printed):
-                raise ScfNotConvergedError(f"{self.engine}: the self-consistent field did not converge") from error
+            printed = run_program(self.engine, arguments, self.folder, output, logs=program.logs)
+        except ProgramFailedError:
+            self._raise_if_unconverged(candidate, result or output)
             raise
-        parse = parse_cp2k if self.engine == "cp2k" else parse_pw
-        return parse(printed, candidate.structure, with_stress=with_stress)
+        if result is not None and not result.is_file():
+            raise TruncatedOutputError(f"{self.engine} ended and wrote no {result.name}: {printed[-500:]}")
+        text = printed if result is None else result.read_text(encoding="utf-8", errors="replace")
+        return program.parse(text, candidate.structure, with_stress=with_stress)
 
-    def _guess(self, candidate: Candidate) -> Path:
-        if self.engine == "pw":
-            return self.folder / "scratch" / f"{PREFIX}.save" / "charge-density.dat"
-        is_gamma = mesh(candidate.structure, self.numbers) == (1, 1, 1)
-        return self.folder / WAVEFUNCTION["ot" if is_gamma else "kpoints"]
+    def _raise_if_unconverged(self, candidate: Candidate, file: Path) -> None:
+        """A program may end with an error code just because its field did not converge."""
+        if not file.is_file():
+            return
+        try:
+            self._program.parse(
+                file.read_text(encoding="utf-8", errors="replace"), candidate.structure, with_stress=False
+            )
+        except ScfNotConvergedError:
+            raise
+        except DftError:
+            return
 
     def _has_guess(self, candidate: Candidate) -> bool:
-        guess = self._guess(candidate)
-        return guess.is_file() or guess.with_suffix(".hdf5").is_file()
-
-    def _forget(self) -> None:
-        shutil.rmtree(self.folder / "scratch", ignore_errors=True)
-        for file in self.folder.glob(f"{PROJECT}-RESTART*"):
-            file.unlink()
-
-
-def _is_unconverged(text: str) -> bool:
-    return any(sign in text for sign in ("SCF run NOT converged", "convergence NOT achieved", "FAILED to converge"))
+        return self._program.has_guess(candidate, self.numbers, self.folder)

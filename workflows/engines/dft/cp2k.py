@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,15 +16,16 @@ from .errors import (
     UnsupportedElementError,
     WrongAtomOrderError,
 )
-from .results import SinglePoint, finite_number, voigt
+from .program import DftProgram, Geometry
+from .results import GPA_EV_PER_ANG3, SinglePoint, finite_number, voigt
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from ....structures.vocabulary import AtomicStructure, Candidate
     from .protocols import Cp2kProtocol
 
-GPA_EV_PER_ANG3 = 1.0 / 160.21766208
 PROJECT = "surfshift"
 WAVEFUNCTION = {"ot": f"{PROJECT}-RESTART.wfn", "kpoints": f"{PROJECT}-RESTART.kp"}
 
@@ -228,3 +229,31 @@ def parse_cp2k(text: str, structure: AtomicStructure, *, with_stress: bool = Fal
 
 def _number(word: str) -> float:
     return finite_number(word, "CP2K")
+
+
+class Cp2kProgram(DftProgram):
+    """CP2K: it prints its results; a wavefunction is kept under one name per kind of solver."""
+
+    name = "cp2k"
+
+    def write(self, geometry: Geometry) -> list[str]:
+        text = cp2k_input(
+            geometry.candidate,
+            geometry.numbers,
+            rung=geometry.rung,
+            is_restart=geometry.is_restart,
+            with_stress=geometry.with_stress,
+        )
+        (geometry.folder / "cp2k.inp").write_text(text, encoding="utf-8")
+        return ["-i", "cp2k.inp"]
+
+    def has_guess(self, candidate: Candidate, numbers: Any, folder: Path) -> bool:
+        is_gamma = mesh(candidate.structure, numbers) == (1, 1, 1)
+        return (folder / WAVEFUNCTION["ot" if is_gamma else "kpoints"]).is_file()
+
+    def forget(self, folder: Path) -> None:
+        for file in folder.glob(f"{PROJECT}-RESTART*"):
+            file.unlink()
+
+    def parse(self, text: str, structure: AtomicStructure, *, with_stress: bool) -> SinglePoint:
+        return parse_cp2k(text, structure, with_stress=with_stress)

@@ -1,4 +1,4 @@
-"""What can go wrong in a run of CP2K or pw.x, by name."""
+"""What can go wrong in a run of a program, by name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Starting CP2K and pw.x: the launch line comes from the worker, never from a shell."""
+"""Starting the programs: the launch line comes from the worker, never from a shell."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import shlex
 import shutil
 import subprocess
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from .errors import (
     DftError,
@@ -18,15 +18,36 @@ from .errors import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
-    from .protocols import DftEngine
-
-LAUNCH_VARIABLES: dict[DftEngine, str] = {"cp2k": "SURFSHIFT_CP2K", "pw": "SURFSHIFT_PW"}
+Program = Literal["cp2k", "pw", "vasp", "castep", "gipaw", "nwchem"]
+LAUNCH_VARIABLES: dict[Program, str] = {
+    "cp2k": "SURFSHIFT_CP2K",
+    "pw": "SURFSHIFT_PW",
+    "vasp": "SURFSHIFT_VASP",
+    "castep": "SURFSHIFT_CASTEP",
+    "gipaw": "SURFSHIFT_GIPAW",
+    "nwchem": "SURFSHIFT_NWCHEM",
+}
 """Hold the launch line of a worker, for example ``srun cp2k.psmp``; the worker templates set them."""
 
-PROGRAMS: dict[DftEngine, tuple[str, ...]] = {"cp2k": ("cp2k.psmp", "cp2k.popt", "cp2k"), "pw": ("pw.x",)}
-PACKAGES: dict[DftEngine, str] = {"cp2k": "Debian package cp2k", "pw": "Debian package quantum-espresso"}
+PROGRAMS: dict[Program, tuple[str, ...]] = {
+    "cp2k": ("cp2k.psmp", "cp2k.popt", "cp2k"),
+    "pw": ("pw.x",),
+    "vasp": ("vasp_std",),
+    "castep": ("castep.mpi", "castep", "castep.serial"),
+    "gipaw": ("gipaw.x",),
+    "nwchem": ("nwchem",),
+}
+PACKAGES: dict[Program, str] = {
+    "cp2k": "Debian package cp2k",
+    "pw": "Debian package quantum-espresso",
+    "vasp": "licensed by its developers",
+    "castep": "licensed by its developers",
+    "gipaw": "QE-GIPAW, of the version of pw.x",
+    "nwchem": "Debian package nwchem",
+}
 SIGNS: tuple[tuple[type[DftError], tuple[str, ...]], ...] = (
     (OutputDiskFullError, ("No space left on device", "Disk quota exceeded")),
     (
@@ -37,7 +58,7 @@ SIGNS: tuple[tuple[type[DftError], tuple[str, ...]], ...] = (
 )
 
 
-def launch_line(engine: DftEngine) -> list[str]:
+def launch_line(engine: Program) -> list[str]:
     """Words of the command that starts a program.
 
     Raises
@@ -63,8 +84,10 @@ def launch_line(engine: DftEngine) -> list[str]:
     return [found]
 
 
-def run_program(engine: DftEngine, arguments: list[str], folder: Path, output: Path) -> str:
-    """Run CP2K or pw.x in a folder with its output in a file; returns the output's text.
+def run_program(
+    engine: Program, arguments: Sequence[str], folder: Path, output: Path, *, logs: Sequence[str] = ()
+) -> str:
+    """Run a program in a folder with its output in a file; returns the output's text.
 
     Parameters
     ----------
@@ -74,6 +97,8 @@ def run_program(engine: DftEngine, arguments: list[str], folder: Path, output: P
         Words after the launch line.
     folder, output
         Working folder, and the file that takes standard output and standard error.
+    logs
+        Patterns of files that are read too when it ends with an error; those of earlier runs are removed.
 
     Raises
     ------
@@ -82,11 +107,16 @@ def run_program(engine: DftEngine, arguments: list[str], folder: Path, output: P
     ProgramFailedError, OutOfMemoryError, LicenceMissingError, OutputDiskFullError
         If it ended with an error; the last lines of the output are in the message.
     """
-    return run_command([*launch_line(engine), *arguments], folder, output, name=PROGRAMS[engine][0])
+    return run_command([*launch_line(engine), *arguments], folder, output, name=PROGRAMS[engine][0], logs=logs)
 
 
-def run_command(command: list[str], folder: Path, output: Path, *, name: str) -> str:
-    """Run a program given by its words; see ``run_program``. ``name`` is what messages call it."""
+def run_command(command: list[str], folder: Path, output: Path, *, name: str, logs: Sequence[str] = ()) -> str:
+    """Run a program given by its words; see ``run_program``.
+
+    ``name`` is what messages call it; files of the patterns ``logs`` are read too when it ends with an error.
+    """
+    for log in (log for pattern in logs for log in folder.glob(pattern)):
+        log.unlink()
     environment = dict(os.environ)
     environment.setdefault("OMP_NUM_THREADS", "1")
     if os.geteuid() == 0:
@@ -101,6 +131,8 @@ def run_command(command: list[str], folder: Path, output: Path, *, name: str) ->
             raise ProgramMissingError(f"{command[0]} cannot be started: {error}") from error
     text = output.read_text(encoding="utf-8", errors="replace")
     if done.returncode != 0:
+        written = (log for pattern in logs for log in sorted(folder.glob(pattern)))
+        text += "".join(f"\n{log.read_text(encoding='utf-8', errors='replace')}" for log in written)
         raise named_failure(name, text, done.returncode)
     return text
 

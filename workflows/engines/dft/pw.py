@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from .errors import (
     WrongAtomOrderError,
 )
 from .gth import write_gth
+from .program import DftProgram, Geometry
 from .results import SinglePoint, finite_number, voigt
 
 if TYPE_CHECKING:
@@ -129,3 +131,39 @@ def parse_pw(text: str, structure: AtomicStructure, *, with_stress: bool = False
 
 def _number(word: str) -> float:
     return finite_number(word, "pw.x")
+
+
+class PwProgram(DftProgram):
+    """pw.x: it prints its results; the density stays in ``scratch``, binary or with HDF5."""
+
+    name = "pw"
+
+    def __init__(self) -> None:
+        self._potentials: dict[str, str] = {}
+
+    def prepare(self, structure: AtomicStructure, folder: Path) -> None:
+        self._potentials = place_potentials(dict.fromkeys(structure.elements), folder)
+
+    def write(self, geometry: Geometry) -> list[str]:
+        at = geometry
+        text = pw_input(
+            at.candidate,
+            at.numbers,
+            self._potentials,
+            rung=at.rung,
+            is_restart=at.is_restart,
+            with_stress=at.with_stress,
+        )
+        (at.folder / "pw.inp").write_text(text, encoding="utf-8")
+        return ["-input", "pw.inp"]
+
+    def has_guess(self, candidate: Candidate, numbers: Any, folder: Path) -> bool:
+        del candidate, numbers
+        saved = folder / "scratch" / f"{PREFIX}.save"
+        return any((saved / f"charge-density.{ending}").is_file() for ending in ("dat", "hdf5"))
+
+    def forget(self, folder: Path) -> None:
+        shutil.rmtree(folder / "scratch", ignore_errors=True)
+
+    def parse(self, text: str, structure: AtomicStructure, *, with_stress: bool) -> SinglePoint:
+        return parse_pw(text, structure, with_stress=with_stress)

@@ -4,9 +4,11 @@ from .castep import castep_inputs
 from .common import InputError, InputFiles, kpoint_grid
 from .protocols import (
     CastepProtocol,
+    PeriodicEngine,
     QeProtocol,
     VaspProtocol,
     castep_protocol,
+    periodic_protocol,
     periodic_protocol_names,
     qe_protocol,
     vasp_protocol,
@@ -19,6 +21,7 @@ __all__ = [
     "CastepProtocol",
     "InputError",
     "InputFiles",
+    "PeriodicEngine",
     "QeProtocol",
     "UpfFile",
     "VaspProtocol",
@@ -26,6 +29,7 @@ __all__ = [
     "castep_protocol",
     "find_upf",
     "kpoint_grid",
+    "periodic_protocol",
     "periodic_protocol_names",
     "qe_inputs",
     "qe_protocol",

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from .common import InputError, InputFiles, Value, checked_extra, has_dipole, kpoint_grid, title_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-    from ....structures.vocabulary import AtomicStructure, Candidate
+    from ....structures.vocabulary import Candidate
     from .protocols import CastepProtocol
 
 XC = {"pbe": "PBE", "pbesol": "PBESOL"}
@@ -57,19 +57,28 @@ def castep_inputs(
         "OPT_STRATEGY": "speed",
         "NUM_DUMP_CYCLES": 0,
     }
-    if has_dipole(candidate):
-        words |= {"DIPOLE_CORRECTION": "selfconsistent", "DIPOLE_DIR": "c"}
+    words |= dipole_words(candidate)
     words |= checked_extra("castep", ("param",), extra or {})
-    param = [f"! {title_of(candidate)}", *(f"{key} : {_word(value)}" for key, value in words.items())]
     warnings = ["relax the structure first: 31P moves by a ppm for some thousandths of an angstrom"]
     return InputFiles(
         files={
-            f"{seed}.cell": _cell(candidate.structure, protocol, title_of(candidate)),
-            f"{seed}.param": "\n".join(param) + "\n",
+            f"{seed}.cell": cell_text(candidate, protocol, ("SYMMETRY_GENERATE", "FIX_ALL_CELL : true")),
+            f"{seed}.param": param_text(candidate, words),
         },
         order=tuple(range(len(candidate.structure))),
         warnings=tuple(warnings),
     )
+
+
+def dipole_words(candidate: Candidate) -> dict[str, Value]:
+    """The dipole correction, for a slab whose formal dipole is not zero."""
+    return {"DIPOLE_CORRECTION": "selfconsistent", "DIPOLE_DIR": "c"} if has_dipole(candidate) else {}
+
+
+def param_text(candidate: Candidate, words: Mapping[str, Value]) -> str:
+    """A .param file."""
+    lines = [f"! {title_of(candidate)}", *(f"{key} : {_word(value)}" for key, value in words.items())]
+    return "\n".join([*lines, ""])
 
 
 def _word(value: Value) -> str:
@@ -78,16 +87,18 @@ def _word(value: Value) -> str:
     return str(value)
 
 
-def _cell(structure: AtomicStructure, protocol: CastepProtocol, title: str) -> str:
+def cell_text(candidate: Candidate, protocol: CastepProtocol, further: Sequence[str] = ()) -> str:
+    """A .cell file: cell, atoms, mesh, potentials, and ``further`` lines."""
+    structure = candidate.structure
     grid = kpoint_grid(structure, protocol.kpoint_spacing_per_ang)
-    lines = [f"! {title}", "%BLOCK LATTICE_CART", "ang"]
+    lines = [f"! {title_of(candidate)}", "%BLOCK LATTICE_CART", "ang"]
     lines += [" ".join(f"{x:18.12f}" for x in vector) for vector in structure.lattice_ang]
     lines += ["%ENDBLOCK LATTICE_CART", "", "%BLOCK POSITIONS_FRAC"]
     for element, frac in zip(structure.elements, structure.frac_coords, strict=True):
         lines.append(f"{element:<2} " + " ".join(f"{x:18.14f}" for x in frac))
     lines += ["%ENDBLOCK POSITIONS_FRAC", ""]
     lines.append(f"KPOINT_MP_GRID : {grid[0]} {grid[1]} {grid[2]}")
-    lines += ["SYMMETRY_GENERATE", "FIX_ALL_CELL : true"]
+    lines += further
     if protocol.potentials != "default":
         lines += ["", "%BLOCK SPECIES_POT", protocol.potentials, "%ENDBLOCK SPECIES_POT"]
     return "\n".join(lines) + "\n"

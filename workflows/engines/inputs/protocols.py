@@ -13,7 +13,9 @@ from ....structures.errors import nearest
 from ....structures.vocabulary import Frozen, content_hash
 from ..protocols import UnknownProtocolError
 
+RYDBERG_EV = 13.605693122994
 Functional = Literal["pbe", "pbesol"]
+PeriodicEngine = Literal["vasp", "castep", "qe"]
 P = TypeVar("P", bound="PeriodicProtocol")
 
 
@@ -30,6 +32,13 @@ class PeriodicProtocol(Frozen):
     functional: Functional
     max_scf_cycles: int = Field(ge=1)
     kpoint_spacing_per_ang: float = Field(gt=0.005, lt=1.0)
+
+    @property
+    def wavefunction_cutoff_ry(self) -> float:
+        """Plane-wave cutoff of the orbitals, Ry, whichever unit the program takes."""
+        cutoff_ev: float | None = getattr(self, "cutoff_ev", None)
+        cutoff_ry: float = getattr(self, "cutoff_ry", 0.0)
+        return cutoff_ry if cutoff_ev is None else cutoff_ev / RYDBERG_EV
 
     @property
     def hash(self) -> str:
@@ -86,15 +95,17 @@ def periodic_protocol_names() -> tuple[str, ...]:
     return tuple(protocol_data("vasp")["protocols"])
 
 
-def load_periodic(engine: str, model: type[P], name: str, overrides: dict[str, object]) -> P:
-    """One protocol of an engine's data file.
+def load_periodic(
+    engine: str, model: type[P], name: str, overrides: dict[str, object], *, file: str | None = None
+) -> P:
+    """One protocol of an engine's data file, which is ``file`` where it is not called as the engine.
 
     Raises
     ------
     UnknownProtocolError
         If the name or an override is unknown or a value does not fit.
     """
-    data = protocol_data(engine)
+    data = protocol_data(file or engine)
     if name not in data["protocols"]:
         raise UnknownProtocolError(f"unknown {engine} protocol {name!r}; {nearest(name, data['protocols'])}")
     unknown = sorted(set(overrides) - set(data["defaults"]))
@@ -143,3 +154,21 @@ def qe_protocol(name: str = "balanced", **overrides: object) -> QeProtocol:
         If the name or an override is unknown or a value does not fit.
     """
     return load_periodic("qe", QeProtocol, name, overrides)
+
+
+MODELS: dict[PeriodicEngine, type[PeriodicProtocol]] = {
+    "vasp": VaspProtocol,
+    "castep": CastepProtocol,
+    "qe": QeProtocol,
+}
+
+
+def periodic_protocol(engine: PeriodicEngine, name: str = "balanced", **overrides: object) -> PeriodicProtocol:
+    """A shipped protocol of a periodic NMR engine; see ``vasp_protocol``.
+
+    Raises
+    ------
+    UnknownProtocolError
+        If the name or an override is unknown or a value does not fit.
+    """
+    return load_periodic(engine, MODELS[engine], name, overrides)

@@ -60,25 +60,38 @@ def vasp_inputs(
     structure = candidate.structure
     species = species_of(structure)
     symbols = potcar_symbols(species, potentials)
-    order = tuple(k for element in species for k, own in enumerate(structure.elements) if own == element)
     tags = _incar(candidate, protocol, species)
     tags |= checked_extra("vasp", ("incar",), extra or {})
-    grid = kpoint_grid(structure, protocol.kpoint_spacing_per_ang)
     warnings = ["relax the structure first: 31P moves by a ppm for some thousandths of an angstrom"]
     if has_dipole(candidate):
         warnings.append(
             "the dipole correction acts on the ground state; the VASP wiki does not say how LCHIMAG treats it"
         )
     return InputFiles(
-        files={
-            "INCAR": "".join(f"{key} = {_word(value)}\n" for key, value in tags.items()),
-            "KPOINTS": f"{title_of(candidate)}\n0\nGamma\n{grid[0]} {grid[1]} {grid[2]}\n0 0 0\n",
-            "POSCAR": _poscar(structure, species, order, title_of(candidate)),
-            "POTCAR.spec": "".join(f"{symbol}\n" for symbol in symbols),
-        },
-        order=order,
+        files=vasp_files(candidate, tags, protocol.kpoint_spacing_per_ang, symbols),
+        order=block_order(structure),
         warnings=tuple(warnings),
     )
+
+
+def vasp_files(
+    candidate: Candidate, tags: Mapping[str, Value], spacing_per_ang: float, symbols: Sequence[str]
+) -> dict[str, str]:
+    """INCAR, KPOINTS (centred at Gamma), POSCAR and the list of POTCARs."""
+    structure, title = candidate.structure, title_of(candidate)
+    grid = kpoint_grid(structure, spacing_per_ang)
+    return {
+        "INCAR": "".join(f"{key} = {_word(value)}\n" for key, value in tags.items()),
+        "KPOINTS": f"{title}\n0\nGamma\n{grid[0]} {grid[1]} {grid[2]}\n0 0 0\n",
+        "POSCAR": _poscar(structure, species_of(structure), block_order(structure), title),
+        "POTCAR.spec": "".join(f"{symbol}\n" for symbol in symbols),
+    }
+
+
+def block_order(structure: AtomicStructure) -> tuple[int, ...]:
+    """Atoms in the order in which VASP gets them: in blocks of elements, which come as in the structure."""
+    elements = structure.elements
+    return tuple(k for element in species_of(structure) for k, own in enumerate(elements) if own == element)
 
 
 def potcar_symbols(species: Sequence[str], potentials: Mapping[str, str] | None = None) -> tuple[str, ...]:
@@ -137,13 +150,15 @@ def _incar(candidate: Candidate, protocol: VaspProtocol, species: Sequence[str])
         "LEFG": True,
         "QUAD_EFG": " ".join(f"{moment:.6g}" for moment in quadrupole_moments_mb(species)),
     }
-    if has_dipole(candidate):
-        tags |= {
-            "IDIPOL": 3,
-            "LDIPOL": True,
-            "DIPOL": f"0.5 0.5 {(vacuum_centre(candidate.structure) + 0.5) % 1.0:.4f}",
-        }
-    return tags
+    return tags | dipole_tags(candidate)
+
+
+def dipole_tags(candidate: Candidate) -> dict[str, Value]:
+    """The dipole correction of energy and potential, for a slab whose formal dipole is not zero."""
+    if not has_dipole(candidate):
+        return {}
+    middle = (vacuum_centre(candidate.structure) + 0.5) % 1.0
+    return {"IDIPOL": 3, "LDIPOL": True, "DIPOL": f"0.5 0.5 {middle:.4f}"}
 
 
 def _word(value: Value) -> str:

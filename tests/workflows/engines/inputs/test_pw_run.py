@@ -13,6 +13,7 @@ from surfshift.analysis.tensor_files import errors, match_atoms, read_pw_output
 from surfshift.analysis.tensor_files.qe import parse_pw_output
 from surfshift.structures.vocabulary import AtomicStructure, Candidate, Region
 from surfshift.workflows.engines.inputs import qe_inputs, qe_protocol, read_upf
+from surfshift.workflows.engines.periodic import PeriodicSettings, compute_periodic
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -100,3 +101,35 @@ def test_an_unconverged_run_is_refused(pseudo: Path, tmp_path: Path) -> None:
     output = run("pw.x", qe_inputs(hydrogen(is_slab=False), protocol, pseudo).files["nmr-scf.in"], tmp_path)
     with pytest.raises(errors.UnconvergedOutputError, match="electron_maxstep"):
         parse_pw_output(output)
+
+
+def test_a_real_ground_state_is_not_computed_twice_for_the_response(
+    pseudo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """pw.x and the pseudopotential are real; gipaw.x is not installed, and its stand-in never converges."""
+    bin_folder = tmp_path / "bin"
+    bin_folder.mkdir()
+    real = shutil.which("pw.x")
+    for name, body in (
+        ("pw.x", f'exec {real} "$@"'),
+        (
+            "gipaw.x",
+            'grep conv_threshold "$2" >> thresholds\n'
+            'printf "     Program GIPAW v.7.4 starts\\n     cgsolve_all: root not converged\\n"\nexit 1',
+        ),
+    ):
+        (bin_folder / name).write_text(f'#!/bin/sh\necho start >> "{tmp_path}/{name}.starts"\n{body}\n')
+        (bin_folder / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{bin_folder}:{os.environ['PATH']}")
+    monkeypatch.setenv("SURFSHIFT_UPF_DIR", str(pseudo))
+    numbers: dict[str, float | str] = {"cutoff_ry": 25.0, "kpoint_spacing_per_ang": 0.9}
+    settings = PeriodicSettings(engine="qe", protocol="fast", numbers=numbers)
+    for n_tries in (1, 2):  # the second try of the job goes on with the response
+        with pytest.raises(errors.UnconvergedResponseError, match="tried were: as the protocol says, ten times the"):
+            compute_periodic(hydrogen(is_slab=False), settings, tmp_path / "work")
+        assert (tmp_path / "pw.x.starts").read_text().split() == ["start"]
+        thresholds = [
+            line.split("=")[1].strip() for line in (tmp_path / "work" / "thresholds").read_text().splitlines()
+        ]
+        assert thresholds == ["1d-14", "1d-13"] * n_tries
+    assert read_pw_output(tmp_path / "work" / "nmr-scf.out").elements == ("H", "H")
