@@ -61,7 +61,10 @@ def draw_average(site: AveragedSite, path: Path | str, *, title: str = "") -> Pa
         _panel(panels[1], singles, running, (average.cq_mhz, average.cq_error_mhz), at_rest)
         panels[1].set_ylabel("|CQ| / MHz")
         panels[1].set_ylim(bottom=0.0)
-    panels[0].legend(frameon=False, fontsize=8)
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(
+        handles, labels, loc="outside lower center", ncols=3 if has_quadrupole else 1, frameon=False, fontsize=8
+    )
     if title:
         panels[0].set_title(f"{title}, {site.temperature_k:.0f} K, {site.source}", fontsize=9, loc="left")
     return save_figure(figure, path, MotionError)

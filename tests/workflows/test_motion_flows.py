@@ -90,14 +90,14 @@ def test_an_average_grows_by_a_job_per_snapshot(tmp_path: Path, monkeypatch: pyt
         n_snapshots=3,
         dynamics=DynamicsSettings(timestep_fs=4.0, equilibration_steps=20, steps=300, chunk_steps=80),
     )
-    lithium, fluorine = (distinct_sites(structure, elements=(element,))[0] for element in ("Li", "F"))
-    flow = AverageMaker(name="LiF", settings=settings).make(structure, [(lithium, "7Li"), (fluorine, "19F")])
+    lithium = distinct_sites(structure, elements=("Li",))[0]
+    flow = AverageMaker(name="LiF", settings=settings).make(structure, [(lithium, "7Li"), (lithium, "6Li")])
     store = JobStore(MemoryStore())
     ran = run_locally(flow, store=store, create_folders=True, ensure_success=True)
     assert len(ran) == 12  # dynamics and plan, two at rest, two times three snapshots, two averages
     found, other = MontyDecoder().process_decoded(store.get_output(flow.jobs[-1].uuid))
     assert isinstance(found, AveragedSite)
-    assert (found.isotope, other.isotope) == ("7Li", "19F")
+    assert (found.isotope, other.isotope) == ("7Li", "6Li")
     assert found.average.n_samples == other.average.n_samples == 3
     assert found.average.cq_rigid_mhz > 0
     # both sites come from one run of dynamics
