@@ -122,8 +122,9 @@ def test_a_study_averages_over_motion_what_it_is_asked_to(tmp_path: Path, study_
     run.write_project(parallel_jobs=1)
     maker = CandidateMaker(
         relax_maker=RelaxMaker(settings=study.relax),
-        site_maker=SiteMaker(settings=study.nmr, max_memory_mb=1000),
-        motion=study.motion,
+        site_maker=SiteMaker(
+            settings=study.nmr, max_memory_mb=1000, motion=study.motion, motion_model=study.relax.model
+        ),
     )
     run.submit(StudyMaker(name="water", candidate_maker=maker).make([water()]), start_state(study, study_path))
     inputs = Inputs((), {}, ())
