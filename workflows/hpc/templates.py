@@ -33,6 +33,7 @@ PROGRAM_KEYS = {
     "SURFSHIFT_VASP": "vasp",
     "SURFSHIFT_CASTEP": "castep",
     "SURFSHIFT_GIPAW": "gipaw",
+    "SURFSHIFT_NWCHEM": "nwchem",
 }
 """Variable of each program's launch line, and the template's variable that names the program."""
 
