@@ -197,8 +197,13 @@ def normal(name: str) -> str:
 def test_every_import_is_a_declared_dependency(path: Path) -> None:
     is_shipped = path in SHIPPED
     extras = PYPROJECT["project"]["optional-dependencies"]
-    # clients of databases and the page's server are imported where they are asked for, with a message if missing
-    allowed = [*extras["databases"], *extras["view"], *([] if is_shipped else [*extras["docs"], *extras["dev"]])]
+    # these are imported where they are asked for, with a message if missing
+    allowed = [
+        *extras["databases"],
+        *extras["view"],
+        *extras["chgnet"],
+        *([] if is_shipped else [*extras["docs"], *extras["dev"]]),
+    ]
     declared = {normal(Requirement(text).name) for text in [*PYPROJECT["project"]["dependencies"], *allowed]}
     known = packages_distributions()
     names = {name.split(".")[0] for name, _ in imported(path)} - {"surfshift", "__future__"} - sys.stdlib_module_names

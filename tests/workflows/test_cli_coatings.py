@@ -94,7 +94,7 @@ def test_a_coating_with_an_element_without_phases_is_named_and_the_others_go_on(
     ("arguments", "told"),
     [
         ((), "no coating was given"),
-        (("--coating", "Lithium"), "line 2: 'Lithium' is no chemical formula"),
+        (("--coating", "Lithium"), "'Lithium' is no chemical formula"),
         (("--coating", "RbF"), "nothing could be screened: the table (sevennet) has no phase of Rb"),
         (("--coating", "LiF", "--electrode", "LiFe"), "no electrode 'LiFe'"),
         (("--coating", "LiF", "--electrode", "LiFePO4@4-3"), "must come first"),
