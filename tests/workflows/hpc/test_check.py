@@ -115,3 +115,12 @@ def test_refusals_have_names_and_take_seconds(
 def test_a_worker_that_is_not_there(tmp_path: Path, login: Login) -> None:
     with pytest.raises(errors.UnknownWorkerError, match="did you mean 'cluster'"):
         check_worker(workers(tmp_path, login), "clutser")
+
+
+def test_a_worker_without_a_scheduler_runs_the_job(tmp_path: Path) -> None:
+    file = tmp_path / "workers.yaml"
+    values = {"work_dir": tmp_path / "work", "python": sys.executable, "cores_per_node": 1, "memory_gb_per_node": 8}
+    write_workers("local", {key: str(value) for key, value in values.items()}, file)
+    found = {finding.what: finding for finding in check_worker(load_workers(file), "cluster")}
+    assert "done after" in found["job"].found
+    assert not found["job"].advice
