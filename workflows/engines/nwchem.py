@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...analysis.tensor_files.magres import HARTREE_EV
 from .dft.errors import DftError
 from .dft.launch import launch_line, run_command
 from .errors import EngineError, ScfNotConvergedError, UnsupportedEnvironmentError
@@ -32,7 +33,6 @@ INPUT, OUTPUT = "site.nw", "site.out"
 
 SHELLS = "SPDFGH"
 UNCONVERGED = re.compile(r"[^\n]*(?:failed to converge|did not converge|not converged)[^\n]*", re.IGNORECASE)
-HARTREE_EV = 27.211386245988
 
 
 class NwchemFailedError(EngineError):
@@ -152,18 +152,19 @@ def parse_nwchem(text: str) -> tuple[NDArray[np.float64], NDArray[np.float64], d
     checks = {
         "n_electrons": float(electrons[1]),
         "scf_cycles": float(len(re.findall(r"^ d= 0,ls=", text, re.MULTILINE))),
+        "gap_ev": _gap(text),
     }
-    if (gap := _gap(text)) is not None:
-        checks["gap_ev"] = gap
     return tensor, -np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]]), checks
 
 
-def _gap(text: str) -> float | None:
+def _gap(text: str) -> float:
     """Gap between the last occupied and the first empty orbital, eV, from the last orbital table."""
     table = re.findall(r"^ Vector\s+\d+\s+Occ=(\S+)\s+E=\s*(\S+)", text, re.MULTILINE)
     pairs = [(float(occ.replace("D", "e")), float(energy.replace("D", "e"))) for occ, energy in table]
     occupied, empty = [e for occ, e in pairs if occ > 0.5], [e for occ, e in pairs if occ < 0.5]
-    return HARTREE_EV * (min(empty) - max(occupied)) if occupied and empty else None
+    if not occupied or not empty:
+        raise NwchemFailedError("NWChem: the output has no table of orbitals, so that the gap cannot be checked")
+    return HARTREE_EV * (min(empty) - max(occupied))
 
 
 def _numbers(line: str) -> list[float]:

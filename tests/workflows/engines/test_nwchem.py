@@ -75,6 +75,8 @@ def test_both_programs_give_the_tensors_of_one_cluster(
     assert (again.shielding_ppm, (tmp_path / OUTPUT).stat().st_mtime_ns) == (other.shielding_ppm, stamp)
     with pytest.raises(NwchemFailedError, match="cut off"):
         parse_nwchem(finished[: finished.index("Total Shielding Tensor")])
+    with pytest.raises(NwchemFailedError, match="the gap cannot be checked"):
+        parse_nwchem(finished.replace("Occ=", "Occ "))
     with pytest.raises(NwchemFailedError, match="stands where numbers belong"):
         parse_nwchem(finished.replace("isotropic =", "isotropic = ********"))
     with pytest.raises(ScfNotConvergedError, match="max_scf_cycles"):
