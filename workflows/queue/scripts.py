@@ -152,10 +152,7 @@ class QuotingQueueManager(QueueManager):
         self.write_submission_script(
             commands=commands, options=options, work_dir=work_dir, script_fname=script_fname, **lines
         )
-        # without a scheduler the script is started in the background, which has no command of its own
-        program = getattr(self.scheduler_io, "SUBMIT_CMD", None)
-        plain = shlex.quote(script_fname)
-        command = f"{program} {plain}" if program else self.scheduler_io.get_submit_cmd(plain)
+        command = self.scheduler_io.get_submit_cmd(shlex.quote(script_fname))
         stdout, stderr, code = self.execute_cmd(command, work_dir, timeout=timeout)
         return self.scheduler_io.parse_submit_output(exit_code=code, stdout=stdout, stderr=stderr)
 
