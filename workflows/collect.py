@@ -71,20 +71,24 @@ def outputs(run: RunFolder) -> tuple[tuple[Relaxation, ...], tuple[SiteTensors, 
 
     A periodic engine's job has the sites of a whole candidate as its output.
     """
-    decoded = _decoded(run)
+    return outputs_of(finished(run))
+
+
+def outputs_of(decoded: Sequence[Any]) -> tuple[tuple[Relaxation, ...], tuple[SiteTensors, ...]]:
+    """The relaxations and sites among what ``finished`` gave."""
     last = {output.start_id: output for output in decoded if isinstance(output, Relaxation)}
     sites = [site for output in decoded for site in (output if isinstance(output, list) else [output])]
     return tuple(last.values()), tuple(site for site in sites if isinstance(site, SiteTensors))
 
 
-def averaged_sites(run: RunFolder) -> tuple[AveragedSite, ...]:
-    """Every average over motion that is finished."""
+def averages_of(decoded: Sequence[Any]) -> tuple[AveragedSite, ...]:
+    """The averages over motion among what ``finished`` gave."""
     from .finite_temperature import AveragedSite
 
-    return tuple(output for output in _decoded(run) if isinstance(output, AveragedSite))
+    return tuple(output for output in decoded if isinstance(output, AveragedSite))
 
 
-def _decoded(run: RunFolder) -> list[Any]:
+def finished(run: RunFolder) -> list[Any]:
     """Outputs of all finished jobs, in their order."""
     from monty.json import MontyDecoder
 
@@ -105,7 +109,8 @@ def collect(
     references takes minutes with spectra and is then left out unless ``is_thorough``. What the report at hand says of
     an equal match is taken over.
     """
-    relaxations, tensors = outputs(run)
+    decoded = finished(run)
+    relaxations, tensors = outputs_of(decoded)
     failures = [f"{job.name}: {job.reason}" for job in snapshot.of(JobStatus.FAILED)]
     failures += [f"{job.name}: could not start, a job before it failed" for job in snapshot.blocked]
     if snapshot.is_active:
@@ -113,7 +118,7 @@ def collect(
         failures.append(f"{n_left} jobs have not run yet; go on with 'surfshift resume'")
     decision = adaptive_decision(run, study, inputs, snapshot)
     protocol = study.nmr.method_name if decision is None else decision.protocol
-    averages = averaged_sites(run) if study.motion is not None else ()
+    averages = averages_of(decoded) if study.motion is not None else ()
     by_candidate: dict[str, tuple[SiteTensors, ...]] = {}
     complete: list[Candidate] = []
     for relaxation in relaxations:
