@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...analysis.tensor_files.magres import HARTREE_EV
 from ...analysis.vocabulary import Method, SiteTensors
 from ...structures.accepting import as_structure
 from .coulomb import CoulombFitting
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
 
 SUPPORTED_TARGETS = frozenset({"H", "Li", "O", "F", "Na", "Al", "Si", "P", "S", "Cl", "Ti"})
 """Elements whose tensors the engine has been tried on."""
-
-HARTREE_EV = 27.211386245988
 
 
 def method_of(protocol: ClusterProtocol) -> Method:

@@ -17,6 +17,7 @@ from ....analysis.tensor_files.text import element, number, numbers
 from ..inputs.castep import XC, cell_text, dipole_words, param_text
 from .errors import TruncatedOutputError, WrongAtomOrderError
 from .program import DftProgram, Geometry
+from .protocols import rung_words
 from .results import GPA_EV_PER_ANG3, SinglePoint, check_cell, named_as_dft, placed, voigt
 
 if TYPE_CHECKING:
@@ -71,8 +72,7 @@ def castep_relax_inputs(
     }
     if is_restart:
         words["REUSE"] = "default"
-    words |= {key: value if isinstance(value, int | float) else str(value) for key, value in rung.items()}
-    del words["name"]
+    words |= rung_words(rung)
     return {
         f"{SEED}.cell": cell_text(candidate, protocol),
         f"{SEED}.param": param_text(candidate, words | dipole_words(candidate)),

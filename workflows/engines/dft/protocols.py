@@ -9,7 +9,9 @@ from pydantic import Field
 from ..inputs.protocols import CastepProtocol, PeriodicProtocol, PwProtocol, load_periodic, protocol_data
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+
+    from ..inputs.common import Value
 
 DftEngine = Literal["cp2k", "pw", "vasp", "castep"]
 DFT_ENGINES: tuple[DftEngine, ...] = ("cp2k", "pw", "vasp", "castep")
@@ -96,6 +98,13 @@ def dft_protocol(engine: DftEngine, name: str = "balanced", **overrides: object)
         If the name or an override is unknown or a value does not fit.
     """
     return LOADERS[engine](name, **overrides)
+
+
+def rung_words(rung: Mapping[str, object]) -> dict[str, Value]:
+    """Keywords of a rung of the ladder, numbers as numbers and everything else as text; its name is none."""
+    return {
+        key: value if isinstance(value, int | float) else str(value) for key, value in rung.items() if key != "name"
+    }
 
 
 def scf_ladder(engine: DftEngine) -> tuple[dict[str, Any], ...]:

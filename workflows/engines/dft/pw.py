@@ -21,6 +21,7 @@ from .errors import (
 )
 from .gth import write_gth
 from .program import DftProgram, Geometry
+from .protocols import rung_words
 from .results import SinglePoint, finite_number, voigt
 
 if TYPE_CHECKING:
@@ -87,9 +88,7 @@ def pw_input(
     extras: dict[str, str | int | float | bool] = {"tprnfor": True, "tstress": with_stress, "disk_io": "low"}
     if is_restart:
         extras["startingpot"] = "file"
-    extras |= {
-        key: str(value) if key != "mixing_beta" else float(str(value)) for key, value in rung.items() if key != "name"
-    }
+    extras |= rung_words(rung)
     return pw_text(candidate, protocol, prefix=PREFIX, potentials=potentials, pseudo_dir="./", extras=extras)
 
 

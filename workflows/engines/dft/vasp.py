@@ -18,6 +18,7 @@ from ..inputs.common import species_of, title_of
 from ..inputs.vasp import GGA, dipole_tags, potcar_symbols, vasp_files
 from .errors import TruncatedOutputError
 from .program import DftProgram, Geometry
+from .protocols import rung_words
 from .results import KILOBAR_EV_PER_ANG3, SinglePoint, check_cell, named_as_dft, placed
 
 if TYPE_CHECKING:
@@ -78,8 +79,7 @@ def vasp_relax_inputs(
         "LWAVE": True,
         "LCHARG": True,
     }
-    tags |= {key: value if isinstance(value, int | float) else str(value) for key, value in rung.items()}
-    del tags["name"]
+    tags |= rung_words(rung)
     symbols = potcar_symbols(species_of(candidate.structure))
     return vasp_files(candidate, tags | dipole_tags(candidate), protocol.kpoint_spacing_per_ang, symbols)
 
