@@ -70,7 +70,8 @@ def advise(
     alive, none = alive_explanations(assignment)
     if not alive:
         return result
-    isotopes = [name for name in references if any(s.isotope == name for s in result.sites)]
+    given = [s.isotope for s in result.sites if s.is_given]
+    isotopes = [name for name in dict.fromkeys([*references, *given]) if any(s.isotope == name for s in result.sites)]
     if len(alive) > 1:
         say("what further experiments are expected to say ...")
         frames = [

@@ -1,4 +1,4 @@
-"""Candidates with their tensors from files: .magres, OUTCAR and QE folders, JSON, and results of finished studies."""
+"""Candidates from files: tensors from .magres, OUTCAR, QE, JSON and results of studies; phases with given lines."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from ..structures.errors import SurfshiftError
 from ..structures.vocabulary import Candidate, Frozen, Region
+from .given_phases import is_phase_file, read_given_phases
 from .reference_fit import MixedMethodsError
 from .vocabulary import Reference, Relaxation, SiteTensors, StudyResult
 
@@ -15,7 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from .given import GivenPhase
+
 RESULT_NAME = "result.json"
+_PHASE_SUFFIXES = (".yaml", ".yml", ".csv")
 
 
 class LibraryError(SurfshiftError):
@@ -33,7 +37,8 @@ class Library(NamedTuple):
     """Candidates to match with.
 
     ``entries`` holds each candidate once; ``relaxations`` are those of them that a study relaxed; ``references`` came
-    with a study's result; ``left_out`` says which candidates cannot take part and why, ``notes`` what else to know.
+    with a study's result; ``given`` are phases known by measured lines. ``left_out`` says which candidates cannot take
+    part and why, ``notes`` what else to know.
     """
 
     entries: tuple[CandidateTensors, ...]
@@ -41,6 +46,7 @@ class Library(NamedTuple):
     references: tuple[Reference, ...]
     left_out: tuple[str, ...]
     notes: tuple[str, ...]
+    given: tuple[GivenPhase, ...] = ()
 
 
 def read_library(
@@ -53,7 +59,8 @@ def read_library(
     """Read every candidate of files and folders.
 
     A folder is that of a finished study (``report/result.json`` or ``result.json``), or it holds one candidate per
-    ``.magres`` file, OUTCAR, JSON file (``CandidateTensors``) or subfolder of a calculation. A candidate that lacks
+    ``.magres`` file, OUTCAR, JSON file (``CandidateTensors``) or subfolder of a calculation. Phases with given lines
+    are in YAML or CSV files (``given_phases``; other files of these kinds are passed over). A candidate that lacks
     tensors of one of the wanted elements is left out and named, because a missing site would count against it.
 
     Parameters
@@ -79,11 +86,15 @@ def read_library(
     found: list[tuple[CandidateTensors, Relaxation | None, str]] = []
     references: list[Reference] = []
     left_out: list[str] = []
+    given: dict[str, GivenPhase] = {}
     for path in paths:
         for source in _sources(path):
-            if source.suffix == ".json":
-                listed, own = _from_json(source)
+            if source.suffix in _PHASE_SUFFIXES:
+                given |= {phase.id: phase for phase in read_given_phases(source)}
+            elif source.suffix == ".json":
+                listed, own, known = _from_json(source)
                 references += own
+                given |= {phase.id: phase for phase in known}
                 found += [(entry, relaxation, str(source)) for entry, relaxation in listed]
             else:
                 read = _from_tensors(source, elements, oxidation_states, protocol, left_out)
@@ -101,7 +112,7 @@ def read_library(
             left_out.append(f"{candidate.name}: left out of the matching, its tensors of {missing} are missing")
             continue
         kept[candidate.id] = (entry, relaxation)
-    if not kept:
+    if not kept and not given:
         named = ", ".join(str(path) for path in paths)
         why = f": {'; '.join(left_out)}" if left_out else "; give .magres files, or the folder of a finished study"
         raise LibraryError(f"no candidate with tensors of {', '.join(sorted(elements))} was found in {named}{why}")
@@ -117,6 +128,7 @@ def read_library(
         references=tuple(references),
         left_out=tuple(dict.fromkeys(left_out)),
         notes=tuple(notes),
+        given=_given_apart(given.values(), names),
     )
 
 
@@ -177,16 +189,19 @@ def _sources(path: Path) -> list[Path]:
         f for f in inside if f.is_file() and (f.name.removesuffix(".gz").endswith(".magres") or f.suffix == ".json")
     ]
     files += [f for f in inside if f.is_file() and "OUTCAR" in f.name]
+    files += [f for f in inside if f.is_file() and f.suffix in _PHASE_SUFFIXES and is_phase_file(f)]
     files += [f for f in inside if f.is_dir() and (any(f.glob("OUTCAR*")) or any(f.glob("*.magres")))]
     if not files:
         raise LibraryError(
             f"{place} holds no candidate: neither .magres files, OUTCAR files, folders of calculations, JSON files of "
-            "candidates nor the result of a study"
+            "candidates, YAML or CSV files of phases with given lines, nor the result of a study"
         )
     return files
 
 
-def _from_json(path: Path) -> tuple[list[tuple[CandidateTensors, Relaxation | None]], list[Reference]]:
+def _from_json(
+    path: Path,
+) -> tuple[list[tuple[CandidateTensors, Relaxation | None]], list[Reference], tuple[GivenPhase, ...]]:
     text = path.read_bytes()
     try:
         result = StudyResult.model_validate_json(text)
@@ -196,12 +211,16 @@ def _from_json(path: Path) -> tuple[list[tuple[CandidateTensors, Relaxation | No
     else:
         relaxed = {r.candidate.id: r for r in result.relaxations}
         own = {key: r.candidate for key, r in relaxed.items()} | {c.id: c for c in result.candidates}
-        return [
-            (CandidateTensors(candidate=candidate, tensors=result.tensors.get(key, ())), relaxed.get(key))
-            for key, candidate in own.items()
-        ], list(result.references)
+        return (
+            [
+                (CandidateTensors(candidate=candidate, tensors=result.tensors.get(key, ())), relaxed.get(key))
+                for key, candidate in own.items()
+            ],
+            list(result.references),
+            result.given,
+        )
     try:
-        return [(CandidateTensors.model_validate_json(text), None)], []
+        return [(CandidateTensors.model_validate_json(text), None)], [], ()
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "file"
@@ -248,3 +267,17 @@ def _named_apart(entries: list[CandidateTensors]) -> list[CandidateTensors]:
         else:
             result.append(entry)
     return result
+
+
+def _given_apart(given: Iterable[GivenPhase], candidates: Mapping[str, Candidate]) -> tuple[GivenPhase, ...]:
+    """Given phases with names of their own, beside the candidates' names too."""
+    taken = [candidate.name for candidate in candidates.values()]
+    found = []
+    for phase in given:
+        name = phase.phase if phase.phase not in taken else f"{phase.phase} (given)"
+        number = 2
+        while name in taken:
+            name, number = f"{phase.phase} (given {number})", number + 1
+        taken.append(name)
+        found.append(phase if name == phase.phase else phase.model_copy(update={"phase": name}))
+    return tuple(found)

@@ -12,6 +12,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from ..structures.vocabulary import Candidate, Frozen, Grade, Region, Tensor3
+from .given import GivenPhase  # noqa: TC001  (pydantic evaluates the annotation)
 
 
 class Method(Frozen):
@@ -192,7 +193,9 @@ class PredictedSite(Frozen):
     ``delta_error_ppm`` is the error of this site alone (the reference's own covariance is shared by
     all sites of the isotope and stays in the ``Reference``). ``environment`` names what the site is bonded to, for
     example ``AlO4``. ``zeta_csa_ppm`` and ``eta_csa`` follow
-    Haeberlen on the shift scale. ``distance_to_h_ang`` is None without hydrogen in the candidate.
+    Haeberlen on the shift scale. ``distance_to_h_ang`` is None without hydrogen in the candidate. Of a given phase
+    ``sigma_iso_ppm`` is None: its shift was measured, so that no reference and no error of DFT applies to it.
+    ``width_ppm`` is a full width at half maximum that the line has beside the broadening of its spectrum.
     """
 
     candidate_id: str
@@ -200,7 +203,7 @@ class PredictedSite(Frozen):
     isotope: str
     atom_indices: tuple[int, ...]
     region: Region
-    sigma_iso_ppm: float
+    sigma_iso_ppm: float | None
     delta_iso_ppm: float
     delta_error_ppm: float = Field(gt=0)
     zeta_csa_ppm: float
@@ -210,11 +213,17 @@ class PredictedSite(Frozen):
     eta_q: float = Field(ge=0, le=1)
     distance_to_h_ang: float | None = None
     environment: str = ""
+    width_ppm: float = Field(default=0.0, ge=0)
 
     @property
     def multiplicity(self) -> int:
         """Number of equivalent atoms in the candidate's cell."""
         return len(self.atom_indices)
+
+    @property
+    def is_given(self) -> bool:
+        """Whether the line was measured, not computed."""
+        return self.sigma_iso_ppm is None
 
 
 class Experiment(StrEnum):
@@ -514,8 +523,8 @@ class StudyResult(Frozen):
 
     ``tensors`` maps the id of a relaxed candidate to its sites. ``provenance`` holds versions,
     protocols and hashes. ``failures`` names every job that failed and why. ``candidates`` came with their tensors and
-    were relaxed elsewhere. ``sensitivities``, ``experiments`` and
-    ``calculations`` say what the verdict hangs on and what would sharpen it most, best first.
+    were relaxed elsewhere; ``given`` are phases known by measured lines, without tensors. ``sensitivities``,
+    ``experiments`` and ``calculations`` say what the verdict hangs on and what would sharpen it most, best first.
     """
 
     name: str
@@ -528,6 +537,7 @@ class StudyResult(Frozen):
     provenance: dict[str, str]
     failures: tuple[str, ...] = ()
     candidates: tuple[Candidate, ...] = ()
+    given: tuple[GivenPhase, ...] = ()
     sensitivities: tuple[Sensitivity, ...] = ()
     experiments: tuple[ExperimentGain, ...] = ()
     calculations: tuple[CalculationGain, ...] = ()

@@ -135,10 +135,11 @@ def check_archive(path: Path) -> ArchiveCheck:
 
 
 def _replayed(folder: Path, manifest: Manifest) -> ArchiveCheck:
+    from ..analysis.given_phases import given_sites
     from ..analysis.matching import match
     from ..analysis.prediction import predict_sites
     from .candidates import read_measurements
-    from .study import load_study
+    from .study import load_study, phases_of
 
     try:
         result = StudyResult.model_validate_json((folder / RESULT_NAME).read_bytes())
@@ -167,6 +168,7 @@ def _replayed(folder: Path, manifest: Manifest) -> ArchiveCheck:
         for candidate in candidates
         for site in predict_sites(candidate, result.tensors.get(candidate.id, ()), references, tuple(references))
     ]
+    sites += [site for phase in phases_of(study) for site in given_sites(phase, study.nmr.isotopes)]
     shift, told = _compare_sites(result, {(s.candidate_id, s.isotope, s.atom_indices): s.delta_iso_ppm for s in sites})
     differences += told
     share, words = 0.0, "no verdict: nothing was measured or matched"
@@ -294,7 +296,7 @@ def relocated(study: StudyFile) -> tuple[dict[str, Any], dict[str, Path]]:
     data: dict[str, Any] = json.loads(study.model_dump_json(exclude_none=True))
     typed = study.model_copy(update={"run": study.run.model_copy(update={"hpc": None})}).model_dump(exclude_none=True)
     data["run"].pop("hpc", None)
-    for key in ("structure", "nmr", "measured", "candidates"):
+    for key in ("structure", "nmr", "measured", "candidates", "given_phases"):
         if key in data and any(_paths(typed[key])):
             data[key] = json.loads(json.dumps(moved(typed[key]), default=str))
     size = sum(path.stat().st_size for path in inputs.values())
@@ -381,7 +383,9 @@ def _replay(run: RunFolder, study: StudyFile, result: StudyResult) -> Replay:
         if all(orbit.atom_indices[0] in have for orbit in wanted_sites(candidate, nmr)):
             complete.append(candidate)
     settings = match_settings(study, complete, decision) if complete else study.matching
-    return Replay(settings=settings, candidates=tuple(candidate.id for candidate in complete))
+    measured = {m.isotope for m in result.measurements}
+    given = dict.fromkeys(s.candidate_id for s in result.sites if s.is_given and s.isotope in measured)
+    return Replay(settings=settings, candidates=(*(candidate.id for candidate in complete), *given))
 
 
 def _environment() -> str:

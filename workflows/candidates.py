@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ..analysis.vocabulary import Experiment, Spectrum
 from ..structures.errors import nearest
 from .proposals import StudyContentError, propose
-from .study import StudyFile, element_of
+from .study import StudyFile, element_of, phases_of
 
 __all__ = ["Inputs", "StudyContentError", "always_present_ids", "build_candidates", "check_candidates", "load_inputs"]
 
@@ -210,10 +210,12 @@ def always_present_ids(study: StudyFile, candidates: Iterable[Candidate]) -> tup
         If a name belongs to no candidate.
     """
     known = list(candidates)
-    names = {candidate.name for candidate in known}
+    given = phases_of(study) if study.matching.always_present else ()
+    names = {candidate.name for candidate in known} | {phase.phase for phase in given}
     ids: list[str] = []
     for name in study.matching.always_present:
         chosen = [c.id for c in known if c.name == name or (name == "bulk" and c.kind == "bulk")]
+        chosen += [phase.id for phase in given if phase.phase == name]
         if not chosen:
             raise StudyContentError(
                 f"matching.always_present: there is no candidate {name!r}; {nearest(name, {*names, 'bulk'})}"

@@ -50,6 +50,7 @@ def run_match(
         As the readers, references and the match.
     """
     from ..analysis.advice import advise
+    from ..analysis.given_phases import given_sites, missing_isotopes
     from ..analysis.match_library import check_one_method_each, read_library
     from ..analysis.report import write_report
     from .candidates import read_measurements
@@ -70,8 +71,22 @@ def run_match(
     used, notes = _references(isotopes, library, references)
     for note in notes:
         say(f"note: {note}")
-    sites = _predict(library, used)
-    found = f"{counted(len(library.entries), 'candidate')} with {counted(len(sites), 'site')} of {', '.join(used)}"
+    silent = {phase.phase: missing for phase in library.given if (missing := missing_isotopes(phase, isotopes))}
+    given = tuple(phase for phase in library.given if phase.phase not in silent)
+    library = library._replace(
+        given=given,
+        left_out=(
+            *library.left_out,
+            *(
+                f"{name}: left out of the matching, it gives no line of {', '.join(missing)}"
+                for name, missing in silent.items()
+            ),
+        ),
+    )
+    sites = (*_predict(library, used), *(site for phase in given for site in given_sites(phase, isotopes)))
+    beside = f" and {counted(len(given), 'phase')} with given lines" if given else ""
+    nuclei = ", ".join(dict.fromkeys([*used, *(site.isotope for site in sites)]))
+    found = f"{counted(len(library.entries), 'candidate')}{beside} with {counted(len(sites), 'site')} of {nuclei}"
     say(f"{found}; weighing them, some seconds to minutes ...")
     chosen = settings.model_copy(
         update={
@@ -80,8 +95,9 @@ def run_match(
             "energy_prior": energies or settings.energy_prior,
         }
     )
-    predicted = {e.candidate.id: [s for s in sites if s.candidate_id == e.candidate.id] for e in library.entries}
-    unseen = [e.candidate.name for e in library.entries if not predicted[e.candidate.id]]
+    named = _candidate_ids(library)
+    predicted = {key: [s for s in sites if s.candidate_id == key] for key in named.values()}
+    unseen = [name for name, key in named.items() if not predicted[key]]
     if unseen:
         notes.append(f"no line of the measured nuclei, so nothing can be said of: {', '.join(unseen)}")
         say(f"note: {notes[-1]}")
@@ -98,6 +114,7 @@ def run_match(
         candidates=tuple(
             e.candidate for e in library.entries if e.candidate.id not in {r.candidate.id for r in library.relaxations}
         ),
+        given=given,
         tensors={e.candidate.id: e.tensors for e in library.entries},
         references=tuple(used.values()),
         sites=sites,
@@ -175,7 +192,8 @@ def _references(
     for isotope in isotopes:
         methods = _methods(library, isotope)
         if not methods:
-            notes.append(f"{isotope} was measured, but no candidate holds {element_of(isotope)}; it is left out")
+            if not any(isotope in phase.isotopes for phase in library.given):
+                notes.append(f"{isotope} was measured, but no candidate holds {element_of(isotope)}; it is left out")
             continue
         used[isotope] = reference_for(isotope, methods, own=own, own_file=own_file, known=library.references)
         if used[isotope].is_wide:
@@ -196,8 +214,14 @@ def _predict(library: Library, references: Mapping[str, Reference]) -> tuple[Pre
     )
 
 
+def _candidate_ids(library: Library) -> dict[str, str]:
+    """Ids of all candidates and given phases by name."""
+    computed = {e.candidate.name: e.candidate.id for e in library.entries}
+    return computed | {phase.phase: phase.id for phase in library.given}
+
+
 def _always(names: Sequence[str], library: Library) -> tuple[str, ...]:
-    by_name = {e.candidate.name: e.candidate.id for e in library.entries}
+    by_name = _candidate_ids(library)
     unknown = [name for name in names if name not in by_name]
     if unknown:
         raise MatchOptionError(f"--always names {unknown[0]!r}, which is no candidate; {nearest(unknown[0], by_name)}")

@@ -9,13 +9,14 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
+from ..analysis.given_phases import given_sites
 from ..analysis.vocabulary import Relaxation, SiteTensors, Spectrum, StudyResult
 from ..structures.errors import SurfshiftError
 from .candidates import Inputs, always_present_ids
 from .jobs import moving_sites, wanted_sites
 from .queue.records import JobStatus, Snapshot
 from .reference_choice import engine_notes, with_references
-from .study import element_of
+from .study import element_of, phases_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -153,11 +154,14 @@ def collect(
         failures += mixed
         told = [n for c in complete for n in engine_notes(study.nmr.periodic, c, by_candidate[c.id])]
         inputs = replace(inputs, notes=(*inputs.notes, *told))
+    given = phases_of(study)
     sites = _predicted(relaxations, by_candidate, inputs)
+    sites = (*sites, *(site for phase in given for site in given_sites(phase, study.nmr.isotopes)))
     assignment = _matched(study, inputs, complete, sites, failures, decision=decision)
     result = StudyResult(
         name=study.study,
         relaxations=relaxations,
+        given=given,
         tensors=by_candidate,
         references=tuple(inputs.references.values()),
         sites=sites,
@@ -288,7 +292,10 @@ def _matched(
         return None
     from ..analysis.matching import match
 
-    predicted = {candidate.id: [s for s in sites if s.candidate_id == candidate.id] for candidate in complete}
+    measured = {m.isotope for m in inputs.measurements}
+    given = dict.fromkeys(s.candidate_id for s in sites if s.is_given and s.isotope in measured)
+    chosen = [*(candidate.id for candidate in complete), *given]
+    predicted = {key: [s for s in sites if s.candidate_id == key] for key in chosen}
     try:
         found = match(predicted, inputs.measurements, inputs.references, match_settings(study, complete, decision))
         if decision is None:

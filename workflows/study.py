@@ -27,6 +27,7 @@ from .study_yaml import Place, StudyError, explain, parse_yaml
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ..analysis.given import GivenPhase
     from ..structures.symmetry import SiteOrbit
     from ..structures.vocabulary import Candidate
     from .engines.periodic import PeriodicSettings
@@ -248,7 +249,11 @@ class RunSettings(Frozen):
 
 
 class StudyFile(Frozen):
-    """A whole study, from a crystal and measured data to a verdict."""
+    """A whole study, from a crystal and measured data to a verdict.
+
+    ``given_phases`` is a YAML or CSV file of phases known by measured lines (Li metal, for example), which are weighed
+    beside the candidates without being computed.
+    """
 
     study: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
     crystal: str | None = None
@@ -257,6 +262,7 @@ class StudyFile(Frozen):
     relax: RelaxSettings = RelaxSettings()
     nmr: NmrSettings
     motion: MotionSettings | None = None
+    given_phases: StudyPath = None
     measured: tuple[MeasuredSettings, ...] = ()
     matching: MatchSettings = MatchSettings()
     run: RunSettings = RunSettings()
@@ -281,6 +287,12 @@ class StudyFile(Frozen):
                 f"run.adaptive computes site by site, and {self.nmr.engine} computes a whole candidate at once; "
                 "leave run.adaptive out, or use nmr.engine: cluster"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _adaptive_computes_all(self) -> Self:
+        if self.run.adaptive and self.given_phases is not None:
+            raise ValueError("given_phases: an adaptive run weighs computed candidates only; set run.adaptive: false")
         return self
 
     @model_validator(mode="after")
@@ -368,6 +380,7 @@ def load_study(path: str | Path) -> StudyFile:
     except ValidationError as error:
         raise StudyError(explain(error, StudyFile, file, lines)) from error
     named: dict[Place, Path | None] = {("structure",): study.structure, ("nmr", "references"): study.nmr.references}
+    named[("given_phases",)] = study.given_phases
     named |= {
         ("candidates", "interfaces", k, "film_structure"): c.film_structure
         for k, c in enumerate(study.candidates.interfaces)
@@ -386,4 +399,27 @@ def load_study(path: str | Path) -> StudyFile:
     ]
     if problems:
         raise StudyError("\n".join([f"{file} cannot be used:", *(f"  {problem}" for problem in problems)]))
+    phases_of(study)
     return study
+
+
+def phases_of(study: StudyFile) -> tuple[GivenPhase, ...]:
+    """Phases with given lines that a study weighs beside its candidates.
+
+    Raises
+    ------
+    GivenPhaseError
+        If the file cannot be used, or a phase lacks lines of a nucleus that the study measures.
+    """
+    if study.given_phases is None:
+        return ()
+    from ..analysis.given_phases import GivenPhaseError, missing_isotopes, read_given_phases
+
+    phases = read_given_phases(study.given_phases)
+    for phase in phases:
+        if missing := missing_isotopes(phase, study.nmr.isotopes):
+            raise GivenPhaseError(
+                f"{study.given_phases}: {phase.phase} gives no line of {', '.join(missing)}, which the study has in "
+                "nmr.isotopes; a missing line would count against it, so give one"
+            )
+    return phases

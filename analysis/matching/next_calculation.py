@@ -166,7 +166,7 @@ def _evidences(
     for isotope in problem.isotopes:
         if not problem.lists[isotope]:
             continue
-        table = site_table(isotope, [sites[name] for name in names], problem.references[isotope])
+        table = site_table(isotope, [sites[name] for name in names], problem.references.get(isotope))
         rows = [np.flatnonzero(np.isin(table.member, [names.index(name) for name in group])) for group in groups]
         total += peak_evidences(
             table, rows, problem.lists[isotope], problem.settings, may_be_absent=problem.n_samples > 1
@@ -217,10 +217,10 @@ def invented_sites(problem: Problem, plan: Plan, rng: np.random.Generator) -> tu
     known = list(problem.sites.get(plan.candidate_id, ()))
     sites = [site for site in known if site.isotope not in plan.new_sites]
     for isotope, counts in plan.new_sites.items():
-        pool = [s for own in problem.sites.values() for s in own if s.isotope == isotope]
-        if not pool:
+        groups = [[s for s in own if s.isotope == isotope and not s.is_given] for own in problem.sites.values()]
+        if not any(groups) or isotope not in problem.references:
             continue
-        table = site_table(isotope, [own for own in problem.sites.values() if own], problem.references[isotope])
+        table = site_table(isotope, [own for own in groups if own], problem.references[isotope])
         lists = problem.lists.get(isotope, [])
         weights = _listed(problem, table, lists)
         shift_width, cq_width = kernel_widths(table, weights / weights.sum(), problem.settings)

@@ -64,7 +64,9 @@ def expected_gains(
     settings = settings or MatchSettings()
     if not explanations:
         raise ValueError("no explanation was given; pass those of an Assignment that are still alive")
-    missing = sorted({frame.isotope for frame in experiments} - set(references))
+    everything = [site for sites in candidates.values() for site in sites]
+    given = {s.isotope for s in everything} - {s.isotope for s in everything if not s.is_given}
+    missing = sorted({frame.isotope for frame in experiments} - set(references) - given)
     if missing:
         raise ValueError(f"no reference for {', '.join(missing)}; leave these experiments out")
     groups = list(explanations)
@@ -74,7 +76,7 @@ def expected_gains(
     for frame in experiments:
         rng = np.random.default_rng(settings.seed)
         names = sorted({name for group in groups for name in group})
-        table = site_table(frame.isotope, [candidates[name] for name in names], references[frame.isotope])
+        table = site_table(frame.isotope, [candidates[name] for name in names], references.get(frame.isotope))
         rows = [np.flatnonzero(np.isin(table.member, [names.index(name) for name in group])) for group in groups]
         left = np.zeros(len(groups))
         for i, own in enumerate(rows):

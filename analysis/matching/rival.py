@@ -46,7 +46,12 @@ class Rival(NamedTuple):
 
 
 def rival_of(table: SiteTable, peak_list: PeakList, settings: MatchSettings) -> Rival:
-    """The rival's lines in one list; ``table`` holds the sites of all candidates."""
+    """The rival's lines in one list; ``table`` holds the sites of all candidates.
+
+    Given phases foretell nothing of what is missing beside computed candidates, which are siblings.
+    """
+    if not table.is_given.all():
+        table = table.at(~table.is_given)
     if not len(table):
         flat = np.array([log_flat_density(peak, table.isotope, settings) for peak in peak_list.peaks])
         return Rival(flat, 1.0)

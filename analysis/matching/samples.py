@@ -63,13 +63,14 @@ def reference_fits(problem: Problem, best: SubsetFit) -> tuple[ReferenceFit, ...
     """Offset and slope of every isotope's reference in the best explanation, before and after the fit."""
     found = []
     for isotope, table in best.tables.items():
-        if not len(table):
+        computed = [site.sigma_iso_ppm for site in table.sites if site.sigma_iso_ppm is not None]
+        if not computed or isotope not in problem.references:
             continue
         reference = problem.references[isotope]
         prior = np.array(reference.covariance)
         values, vectors = np.linalg.eigh(prior)
         factor = vectors * np.sqrt(np.clip(values, 0.0, None))
-        pivot = float(np.mean([site.sigma_iso_ppm for site in table.sites]))
+        pivot = float(np.mean(computed))
         # from (slope, intercept) to (offset at the pivot, slope)
         turn = np.array([[pivot, 1.0], [1.0, 0.0]])
         if isotope in best.spectra:

@@ -122,7 +122,7 @@ class Problem:
         references: Mapping[str, Reference],
         settings: MatchSettings,
     ) -> None:
-        self.settings = settings
+        self.settings = settings = settings.reaching(site for group in candidates.values() for site in group)
         self.references = dict(references)
         self.warnings: list[str] = []
         self.ids = sorted(candidates)
@@ -168,8 +168,11 @@ class Problem:
             )
         predicted = {site.isotope for group in self.sites.values() for site in group}
         self.measurements: list[Measurement] = []
+        sites = [site for group in self.sites.values() for site in group]
+        usable = {site.isotope for site in sites} - {site.isotope for site in sites if not site.is_given}
+        usable |= set(self.references)
         for measurement in measurements:
-            if measurement.isotope not in self.references:
+            if measurement.isotope not in usable:
                 self.warnings.append(f"{measurement.name} was left out: there is no {measurement.isotope} reference")
             elif measurement.isotope not in predicted:
                 self.warnings.append(
@@ -206,7 +209,7 @@ class Problem:
 
     def table(self, isotope: str, members: Sequence[int]) -> SiteTable:
         """Sites of one isotope of a subset."""
-        return site_table(isotope, [self.sites[self.ids[i]] for i in members], self.references[isotope])
+        return site_table(isotope, [self.sites[self.ids[i]] for i in members], self.references.get(isotope))
 
     def shares(self, table: SiteTable, members: Sequence[int]) -> NDArray[np.float64]:
         """Part of its candidate's atoms that each site holds, (n,)."""

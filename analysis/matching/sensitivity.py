@@ -46,7 +46,7 @@ def sensitivities(
             moved = {
                 name: [
                     site.model_copy(update={"delta_iso_ppm": site.delta_iso_ppm + sign * step})
-                    if site.isotope == isotope
+                    if site.isotope == isotope and not site.is_given
                     else site
                     for site in sites
                 ]

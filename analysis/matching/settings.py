@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from pydantic import Field, model_validator
 
 from ...structures.vocabulary import Frozen
 from ..constants import isotope as nucleus_of
 from .energy_prior import EnergyPrior  # noqa: TC001  (pydantic evaluates the annotation)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ..vocabulary import PredictedSite
 
 SHIFT_RANGE_PPM = {"H": 20.0, "Li": 10.0, "O": 400.0, "F": 250.0, "Na": 80.0, "Al": 120.0, "Si": 100.0, "P": 120.0}
 """Width of the range in which a line of an unknown compound may lie, ppm."""
@@ -39,6 +44,9 @@ class MatchSettings(Frozen):
     min_fit_probability
         With spectra: posterior predictive p-value below which even the best explanation is refused. Beside peak lists
         a bad fit raises the probability of something unlisted.
+    shift_ranges_ppm
+        By isotope, width of the range in which a line of an unknown compound may lie, ppm, where it is not the nucleus'
+        usual one. Where phases with given lines lie further apart, the range reaches from the first to the last.
     missed_probability
         Probability that a fully visible line is not listed as a peak of its own.
     unexplained_rate
@@ -89,6 +97,7 @@ class MatchSettings(Frozen):
     none_probability: float = Field(default=0.5, gt=0, lt=1)
     group_probability: float = Field(default=0.99, gt=0.5, lt=1)
     min_fit_probability: float = Field(default=0.03, gt=0, lt=0.5)
+    shift_ranges_ppm: dict[str, float] = Field(default_factory=dict)
     missed_probability: float = Field(default=0.1, gt=0, lt=1)
     unexplained_rate: float = Field(default=0.03, gt=0, lt=1)
     stranger_share: float = Field(default=0.1, gt=0, lt=1)
@@ -117,6 +126,8 @@ class MatchSettings(Frozen):
     def _is_possible(self) -> Self:
         if any(width <= 0 for width in self.broadenings_ppm):
             raise ValueError(f"broadenings_ppm must be above 0, got {self.broadenings_ppm}")
+        if any(not width > 0 for width in self.shift_ranges_ppm.values()):
+            raise ValueError(f"shift_ranges_ppm must be above 0, got {self.shift_ranges_ppm}")
         count = self.max_members + len(self.always_present)
         if count * self.least_population >= 1.0:
             raise ValueError(
@@ -127,7 +138,23 @@ class MatchSettings(Frozen):
 
     def shift_range_ppm(self, isotope: str) -> float:
         """Range of shifts of an isotope's unknown lines, ppm."""
+        if isotope in self.shift_ranges_ppm:
+            return self.shift_ranges_ppm[isotope]
         return SHIFT_RANGE_PPM.get(nucleus_of(isotope).element, 300.0)
+
+    def reaching(self, sites: Iterable[PredictedSite]) -> MatchSettings:
+        """The settings with ranges of shifts that reach over the given lines, and over computed ones beside them."""
+        listed = list(sites)
+        ranges = dict(self.shift_ranges_ppm)
+        for name in {site.isotope for site in listed if site.is_given} - set(ranges):
+            ends = [
+                site.delta_iso_ppm + sign * 2.0 * site.delta_error_ppm
+                for site in listed
+                if site.isotope == name
+                for sign in (1.0, -1.0)
+            ]
+            ranges[name] = max(self.shift_range_ppm(name), max(ends) - min(ends))
+        return self if ranges == self.shift_ranges_ppm else self.model_copy(update={"shift_ranges_ppm": ranges})
 
     def resolution_ppm(self, isotope: str) -> float:
         """Distance at which two lines of an isotope merge in a list, ppm."""

@@ -24,7 +24,8 @@ class SiteTable(NamedTuple):
     """Sites of one isotope, of one or more candidates, as arrays over the sites (n,).
 
     ``offset_rows`` (n, 2) maps two standard-normal numbers of the reference to shift offsets in ppm: offsets are
-    shared by all sites of the isotope, and their covariance is that of the reference.
+    shared by all computed sites of the isotope, and their covariance is that of the reference; given lines, whose shift
+    was measured, have none. ``width`` (n,) is the full width at half maximum that a line has of its own, ppm.
     """
 
     isotope: str
@@ -37,19 +38,36 @@ class SiteTable(NamedTuple):
     eta: NDArray[np.float64]
     multiplicity: NDArray[np.float64]
     offset_rows: NDArray[np.float64]
+    width: NDArray[np.float64]
 
     def __len__(self) -> int:
         return len(self.sites)
 
+    @property
+    def is_given(self) -> NDArray[np.bool_]:
+        """Which sites (n,) are measured lines of a given phase."""
+        return np.array([site.is_given for site in self.sites], dtype=bool)
 
-def site_table(isotope: str, groups: Sequence[Sequence[PredictedSite]], reference: Reference) -> SiteTable:
-    """Table of the sites of one isotope; ``groups`` holds the sites of each member of a subset."""
+    def at(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> SiteTable:
+        """The table with some of its sites."""
+        kept = tuple(self.sites[i] for i in np.arange(len(self))[rows])
+        arrays = {name: getattr(self, name)[rows] for name in self._fields[2:]}
+        return SiteTable(isotope=self.isotope, sites=kept, **arrays)
+
+
+def site_table(isotope: str, groups: Sequence[Sequence[PredictedSite]], reference: Reference | None) -> SiteTable:
+    """Table of the sites of one isotope; ``groups`` holds the sites of each member of a subset.
+
+    Without a reference all sites must be given lines.
+    """
     pairs = [(m, site) for m, group in enumerate(groups) for site in group if site.isotope == isotope]
     sites = tuple(site for _, site in pairs)
-    covariance = np.array(reference.covariance)
+    covariance = np.zeros((2, 2)) if reference is None else np.array(reference.covariance)
     values, vectors = np.linalg.eigh(covariance)
     factor = vectors * np.sqrt(np.clip(values, 0.0, None))
-    gradient = np.array([[site.sigma_iso_ppm, 1.0] for site in sites]).reshape(-1, 2)
+    gradient = np.array(
+        [[0.0, 0.0] if site.sigma_iso_ppm is None else [site.sigma_iso_ppm, 1.0] for site in sites]
+    ).reshape(-1, 2)
     return SiteTable(
         isotope=isotope,
         sites=sites,
@@ -61,6 +79,7 @@ def site_table(isotope: str, groups: Sequence[Sequence[PredictedSite]], referenc
         eta=np.array([site.eta_q for site in sites]),
         multiplicity=np.array([float(site.multiplicity) for site in sites]),
         offset_rows=gradient @ factor,
+        width=np.array([site.width_ppm for site in sites]),
     )
 
 
@@ -95,6 +114,7 @@ def listing_probability(
             for cq, eta in zip(table.cq, table.eta, strict=True)
         ]
     )
+    width = np.hypot(width, table.width)
     narrow = 1.0 / (1.0 + (width / settings.invisible_width_ppm) ** 4)
     seen: NDArray[np.float64] = visibility(table, measurement, settings) * narrow
     return seen * (1.0 - settings.missed_probability)

@@ -197,8 +197,9 @@ class Channel:
         return value * moved, by_cq * moved
 
     def _spread(self, latent: NDArray[np.float64], widths: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(pi sigma f)^2 of the Gaussian of every site, (n, f)."""
-        sigma = np.exp(widths[0] + latent[2 + 2 * len(self.table) :]) / 2.3548200450309493
+        """(pi sigma f)^2 of every site's Gaussian, (n, f): the spectrum's width and the line's own, times a factor."""
+        sigma = np.hypot(math.exp(widths[0]), self.table.width) * np.exp(latent[2 + 2 * len(self.table) :])
+        sigma = sigma / 2.3548200450309493
         return np.asarray((math.pi * sigma[:, None] * self.synthesis.frequencies) ** 2)
 
     def columns(self, value: NDArray[np.complex128]) -> NDArray[np.float64]:
@@ -220,7 +221,8 @@ class Channel:
         f = self.synthesis.frequencies
         lines = height * value
         by_site = -4.0 * self._spread(latent, widths) * lines
-        by_width = np.stack([by_site.sum(axis=0), -math.pi * math.exp(widths[1]) * f * lines.sum(axis=0)])
+        shared = 1.0 / (1.0 + (self.table.width * math.exp(-widths[0])) ** 2)
+        by_width = np.stack([shared @ by_site, -math.pi * math.exp(widths[1]) * f * lines.sum(axis=0)])
         parts = self.whiten(
             self.synthesis.to_axis(np.concatenate([self.turn * lines, height * by_cq, by_site, by_width]))
         )

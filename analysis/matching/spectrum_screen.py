@@ -72,7 +72,7 @@ class SpectrumScreen:
     ) -> None:
         self.count = len(groups)
         self.spectra = [
-            _coarse(groups, task, references[task.spectrum.isotope], np.array(atoms, dtype=float), settings)
+            _coarse(groups, task, references.get(task.spectrum.isotope), np.array(atoms, dtype=float), settings)
             for task in tasks
         ]
         self.averages = [coarse.covariance.mean(axis=0).astype(float) for coarse in self.spectra]
@@ -203,7 +203,7 @@ def _best(found: dict[tuple[int, ...], tuple[float, tuple[float, ...]]], kept: i
 def _coarse(
     groups: Sequence[Sequence[PredictedSite]],
     task: SpectrumTask,
-    reference: Reference,
+    reference: Reference | None,
     atoms: NDArray[np.float64],
     settings: MatchSettings,
 ) -> _Coarse:
@@ -251,6 +251,9 @@ def _coarse(
         )
         spread = np.sqrt(table.delta_error[part] ** 2 + (table.offset_rows[part] ** 2).sum(axis=1))
         phase = synthesis.shift_phase(table.delta[part][:, None] + spread[:, None] * shift_nodes) * damp
+        if table.width[part].any():
+            own = [broadening_transform(f, width, 0.0) for width in table.width[part].tolist()]
+            phase = phase * np.array(own)[:, None, :]
         lines = []
         for node in cq_nodes:
             value, _ = kernels.evaluate(np.maximum(table.cq[part] + node * table.cq_error[part], 0.0))

@@ -339,10 +339,11 @@ def _curves(problem: Problem, best: SubsetFit) -> tuple[tuple[FittedCurve, ...],
 
 
 def _offsets(best: SubsetFit) -> dict[str, float]:
-    """Mean shift offset of the sites of each isotope that the best explanation needed, ppm."""
+    """Mean shift offset of the computed sites of each isotope that the best explanation needed, ppm."""
     offsets = {}
     for isotope, table in best.tables.items():
-        if len(table):
+        computed = table.offset_rows[~table.is_given]
+        if len(computed):
             latent = best.spectra[isotope].latent if isotope in best.spectra else best.peaks[isotope].mean
-            offsets[isotope] = float((table.offset_rows @ latent[:2]).mean())
+            offsets[isotope] = float((computed @ latent[:2]).mean())
     return offsets

@@ -200,9 +200,10 @@ def _sites(lane: Lane, heights: list[float]) -> dict[str, Any]:
 
 
 def _site_hover(site: PredictedSite) -> str:
+    where = "given" if site.is_given else site.region.value
     lines = [
         f"<b>{_text(site.candidate_name)}</b>",
-        f"{_text(site.isotope)}, {site.region.value}, {site.multiplicity} × (atoms {number_ranges(site.atom_indices)})",
+        f"{_text(site.isotope)}, {where}, {site.multiplicity} × (atoms {number_ranges(site.atom_indices)})",
         f"δ {site.delta_iso_ppm:.2f} ± {site.delta_error_ppm:.2f} ppm",
     ]
     if site.cq_mhz != 0.0:

@@ -180,7 +180,7 @@ def render_page(
         candidates=candidates,
         files=names,
         site_isotopes=list(dict.fromkeys(s.isotope for s in result.sites)),
-        site_regions=list(dict.fromkeys(s.region.value for s in result.sites)),
+        site_regions=list(dict.fromkeys("given" if s.is_given else s.region.value for s in result.sites)),
         site_candidates=list(dict.fromkeys(s.candidate_name for s in result.sites)),
         site_columns=SITE_COLUMNS,
         reference_figures=[_still(partial(figures.reference_figure, line)) for line in view.reference_lines],

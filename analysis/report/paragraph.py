@@ -45,7 +45,9 @@ def _measured(m: Measurement) -> str:
 
 def _matched(result: StudyResult, assignment: Assignment) -> str:
     methods = sorted({f"{r.method.functional} ({r.method.engine}, {r.method.protocol})" for r in result.references})
-    n = len(assignment.populations)
+    known = {p.candidate_id for p in assignment.populations}
+    given = [phase.phase for phase in result.given if phase.id in known]
+    n = len(known) - len(given)
     try:
         own = f"surfshift {version('surfshift')}"
     except PackageNotFoundError:
@@ -56,8 +58,11 @@ def _matched(result: StudyResult, assignment: Assignment) -> str:
     ]
     samples = f" of {len(assignment.samples)} samples" if len(assignment.samples) > 1 else ""
     computed = f" with shieldings by {_list(methods)}" if methods else ""
+    counted = [f"{n} candidate structure{'s' if n != 1 else ''}{computed}"] if n or not given else []
+    if given:
+        counted.append(f"{len(given)} phase{'s' if len(given) > 1 else ''} with measured lines ({_list(given)})")
     return (
-        f"{n} candidate structure{'s' if n != 1 else ''}{computed} {'were' if n != 1 else 'was'} weighed, alone and "
+        f"{' and '.join(counted)} {'was' if n + len(given) == 1 else 'were'} weighed, alone and "
         f"mixed, against {_list(measured)}{samples} with {own}."
     )
 

@@ -206,7 +206,9 @@ class View:
 
     def name_of(self, name_or_id: str) -> str:
         """Name of a candidate given by name or by id."""
-        return {candidate.id: candidate.name for candidate, _ in self.candidates}.get(name_or_id, name_or_id)
+        names = {candidate.id: candidate.name for candidate, _ in self.candidates}
+        names |= {phase.id: phase.phase for phase in self.result.given}
+        return names.get(name_or_id, name_or_id)
 
     @cached_property
     def isotopes(self) -> tuple[str, ...]:

@@ -403,3 +403,40 @@ def test_energies_that_say_too_little_are_refused(
     )
     assert told in capsys.readouterr().err
     assert not out.exists()
+
+
+def test_a_phase_with_given_lines_is_weighed_beside_computed_candidates(
+    tmp_path: Path, library: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    phosphate = (
+        "phase: Li3PO4\nformula: Li3PO4\nsource: a <paper>\n"
+        "lines: [{isotope: 31P, delta_iso_ppm: 9.5, delta_error_ppm: 0.5, label: PO4}]\n"
+    )
+    (library / "known.yaml").write_text(phosphate, encoding="utf-8")
+    out = tmp_path / "out"
+    header = "label,delta_iso_ppm,delta_error_ppm,area,area_error"
+    measured = peaks(tmp_path / "p.csv", "one,-25.5,0.5,0.7,0.05", "two,9.6,0.3,0.3,0.05", header=header)
+    code = call(monkeypatch, measured, *PHOSPHORUS, "--library", str(library), "--out", str(out), "--quick")
+    printed = capsys.readouterr().out
+    assert code == 0
+    assert "1 phase with measured lines (Li3PO4)" in printed
+    result = StudyResult.model_validate_json((out / "result.json").read_bytes())
+    assert result.assignment is not None
+    given = next(p for p in result.assignment.populations if p.candidate_name == "Li3PO4")
+    assert given.low < 0.3 < given.high
+    assert given.candidate_id == result.given[0].id
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert "Phases with given lines" in page
+    assert "a &lt;paper&gt;" in page
+    with (out / "table-sites.csv").open(encoding="utf-8") as file:
+        row = next(row for row in csv.DictReader(file) if row["candidate_name"] == "Li3PO4")
+    assert row["sigma_iso_ppm"] == ""
+    # a phase that gives no line of a measured nucleus is left out and named
+    (library / "known.yaml").write_text(phosphate.replace("31P, delta", "7Li, delta"), encoding="utf-8")
+    (library / "known.yaml").write_text(
+        (library / "known.yaml").read_text(encoding="utf-8").replace("label: PO4", "atoms: 3"), encoding="utf-8"
+    )
+    assert call(monkeypatch, measured, *PHOSPHORUS, "--library", str(library), "--out", str(out), "--quick") == (
+        EXIT_FAILED_JOBS
+    )
+    assert "it gives no line of 31P" in capsys.readouterr().out
