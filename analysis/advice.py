@@ -111,8 +111,7 @@ def _fields(measurements: Sequence[Measurement]) -> tuple[float, ...]:
 
 
 def _is_measured(frame: PeakList, measurements: Sequence[Measurement]) -> bool:
-    is_mqmas = "MQMAS" in frame.name
-    return not is_mqmas and any(
+    return any(
         m.isotope == frame.isotope
         and (m.experiment is frame.experiment or {m.experiment.value, frame.experiment.value} == {"one-pulse", "echo"})
         and (not nucleus_of(m.isotope).is_quadrupolar or abs(m.field_tesla - frame.field_tesla) < 0.3)

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .kernels import SiteKernels, SiteShape, Synthesis, broadening_transform
 from .lines import LineShapeError
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
+
+TYPICAL_ETA = 0.61
+"""Mean eta of a Czjzek distribution, for any sigma."""
 
 _CQ_NODES, _ETA_NODES = 40, 20
 _DRAWS = 4096
@@ -40,6 +42,20 @@ def czjzek_nodes(sigma_mhz: float) -> tuple[NDArray[np.float64], NDArray[np.floa
     kept = weights.ravel() > 1e-6 * weights.max()
     chosen = weights.ravel()[kept]
     return cq_grid.ravel()[kept], eta_grid.ravel()[kept], chosen / chosen.sum()
+
+
+def typical_coupling(sigma_mhz: float) -> float:
+    """CQ in MHz that stands for a Czjzek distribution: with eta = ``TYPICAL_ETA`` it has the mean second-order shift.
+
+    CQ^2 (1 + eta^2 / 3) is 4 sigma^2 times a chi-square of five degrees of freedom, whose mean is 20 sigma^2.
+    """
+    return sigma_mhz * math.sqrt(20.0 / (1.0 + TYPICAL_ETA**2 / 3.0))
+
+
+def sigma_of(couplings_mhz: ArrayLike, etas: ArrayLike, weights: ArrayLike) -> float:
+    """Sigma in MHz of the Czjzek distribution with the mean squared coupling of an ensemble (n,), n weights."""
+    cq, eta, weight = (np.asarray(values, dtype=float) for values in (couplings_mhz, etas, weights))
+    return math.sqrt(float(weight @ (cq**2 * (1.0 + eta**2 / 3.0))) / float(weight.sum()) / 20.0)
 
 
 def extended_czjzek_nodes(
@@ -79,6 +95,8 @@ def distributed_line(
     gaussian_ppm: float,
 ) -> NDArray[np.float64]:
     """Central-transition line of a distribution of couplings on a uniform ascending axis, density per ppm (m,)."""
+    from .kernels import SiteKernels, SiteShape, Synthesis, broadening_transform
+
     axis = np.asarray(axis_ppm, dtype=float)
     synthesis = Synthesis(float(axis[0]), float(axis[1] - axis[0]), len(axis))
     f = synthesis.frequencies

@@ -22,6 +22,8 @@ class GivenLine(Frozen):
         Atoms of this line in the formula, or in a common multiple of it.
     cq_mhz, cq_error_mhz, eta_q
         Quadrupolar coupling; a coupling needs an error.
+    czjzek_mhz
+        In place of ``cq_mhz``: sigma of a Czjzek distribution of couplings, as in mrsimulator.
     zeta_csa_ppm, eta_csa
         Shift anisotropy after Haeberlen, shift scale.
     width_ppm
@@ -39,6 +41,7 @@ class GivenLine(Frozen):
     cq_mhz: float = Field(default=0.0, ge=0)
     cq_error_mhz: float | None = Field(default=None, gt=0)
     eta_q: float = Field(default=0.0, ge=0, le=1)
+    czjzek_mhz: float = Field(default=0.0, ge=0)
     zeta_csa_ppm: float = 0.0
     eta_csa: float = Field(default=0.0, ge=0, le=1)
     width_ppm: float = Field(default=0.0, ge=0)
@@ -56,6 +59,10 @@ class GivenLine(Frozen):
     def _coupling_is_whole(self) -> Self:
         if self.cq_mhz > 0 and not isotopes()[self.isotope].is_quadrupolar:
             raise ValueError(f"{self.isotope} has spin 1/2 and no cq_mhz; leave it out")
+        if self.czjzek_mhz > 0 and not isotopes()[self.isotope].is_half_integer_quadrupolar:
+            raise ValueError(f"{self.isotope} has no central transition and no czjzek_mhz; leave it out")
+        if self.czjzek_mhz > 0 and self.cq_mhz > 0:
+            raise ValueError("give either cq_mhz or czjzek_mhz, a coupling or the sigma of a distribution")
         if self.cq_mhz > 0 and self.cq_error_mhz is None:
             raise ValueError("cq_mhz needs cq_error_mhz beside it; give how far the coupling may be off")
         return self

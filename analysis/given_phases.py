@@ -13,12 +13,16 @@ from pydantic import ValidationError
 
 from ..structures.errors import SurfshiftError, nearest
 from ..structures.vocabulary import Region
+from .disorder import TYPICAL_ETA, typical_coupling
 from .given import GivenLine, GivenPhase
 from .vocabulary import PredictedSite
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
     from pathlib import Path
+
+CZJZEK_ERROR = 0.1
+"""Relative error of a given Czjzek sigma without ``cq_error_mhz``."""
 
 _CSV_OWN = ("phase", "formula", "source")
 
@@ -87,6 +91,10 @@ def given_sites(phase: GivenPhase, isotopes: Collection[str]) -> tuple[Predicted
         start += line.atoms
         if line.isotope not in isotopes:
             continue
+        cq, cq_error, eta = line.cq_mhz, line.cq_error_mhz or 0.0, line.eta_q
+        if line.czjzek_mhz > 0:
+            cq, eta = typical_coupling(line.czjzek_mhz), TYPICAL_ETA
+            cq_error = line.cq_error_mhz or CZJZEK_ERROR * cq
         found.append(
             PredictedSite(
                 candidate_id=phase.id,
@@ -99,12 +107,13 @@ def given_sites(phase: GivenPhase, isotopes: Collection[str]) -> tuple[Predicted
                 delta_error_ppm=line.delta_error_ppm,
                 zeta_csa_ppm=line.zeta_csa_ppm,
                 eta_csa=line.eta_csa,
-                cq_mhz=line.cq_mhz,
-                cq_error_mhz=line.cq_error_mhz or 0.0,
-                eta_q=line.eta_q,
+                cq_mhz=cq,
+                cq_error_mhz=cq_error,
+                eta_q=eta,
                 distance_to_h_ang=line.distance_to_h_ang,
                 environment=line.label,
                 width_ppm=line.width_ppm,
+                is_disordered=line.czjzek_mhz > 0,
             )
         )
     return tuple(found)

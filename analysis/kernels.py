@@ -55,7 +55,7 @@ RATIO_STEP, RATIO_NODES = 2.0, 13
 ETA_NODES = 33
 TAU_COUNT = 768
 SHIFT_RATIO_STEP, SHIFT_RATIO_NODES, SHIFT_SIDEBANDS = 0.5, 25, 24
-_TAU_STEP = {"spinning": 0.75, "static": 0.25, "shift": 0.05}
+TAU_STEP = {"spinning": 0.75, "static": 0.25, "shift": 0.05}
 _DENSITIES = (40, 80)
 """Two grids of orientations; their errors fall with the square of the density, which Richardson's rule takes out."""
 _VERSION = 2
@@ -64,7 +64,7 @@ _CENTRAL_MINIMUM_MHZ = 0.02
 
 def _key(kind: str) -> str:
     numbers = (_VERSION, N_SIDEBANDS, RATIO_STEP, ETA_NODES, TAU_COUNT, SHIFT_RATIO_STEP, SHIFT_RATIO_NODES)
-    return "-".join(str(value) for value in (kind, *numbers, SHIFT_SIDEBANDS, _TAU_STEP, _DENSITIES))
+    return "-".join(str(value) for value in (kind, *numbers, SHIFT_SIDEBANDS, TAU_STEP, _DENSITIES))
 
 
 def centre(eta: ArrayLike) -> NDArray[np.float64]:
@@ -99,14 +99,14 @@ def _pattern(eta: float, densities: tuple[int, int] = _DENSITIES) -> _Pattern:
 
 
 def _deposit(grid: powder.Octant, frequency: NDArray[np.float64], kind: str) -> csr_array:
-    return powder.deposit(grid, frequency, -0.5 / _TAU_STEP[kind], 1.0 / (_BINS * _TAU_STEP[kind]), _BINS)
+    return powder.deposit(grid, frequency, -0.5 / TAU_STEP[kind], 1.0 / (_BINS * TAU_STEP[kind]), _BINS)
 
 
 def _transforms(bins: NDArray[np.float64], kind: str, carrier: float) -> NDArray[np.complex128]:
     """K(tau) of binned patterns (bins, c), (c, TAU_COUNT), with the carrier taken out."""
-    tau = _TAU_STEP[kind] * np.arange(TAU_COUNT)
+    tau = TAU_STEP[kind] * np.arange(TAU_COUNT)
     spectrum = np.fft.rfft(bins, axis=0)[:TAU_COUNT]
-    phase = np.exp(2j * math.pi * tau * (0.5 / _TAU_STEP[kind] + carrier))
+    phase = np.exp(2j * math.pi * tau * (0.5 / TAU_STEP[kind] + carrier))
     # a bin's content is spread over its width
     phase = phase / np.sinc(np.arange(TAU_COUNT) / _BINS)
     return np.asarray((spectrum * phase[:, None]).T)
@@ -207,7 +207,7 @@ def shift_sidebands_table() -> NDArray[np.float64]:
     return np.asarray(stored("shift-sidebands", _key("shift-sidebands, 64 phases"), build)["table"])
 
 
-def _lagrange(position: NDArray[np.float64], count: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def lagrange(position: NDArray[np.float64], count: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """First node and weights (..., 4) of cubic interpolation at a position in units of the node spacing."""
     first = np.clip(np.floor(position).astype(np.int64) - 1, 0, count - 4)
     return first, _weights(position - first)
@@ -242,7 +242,7 @@ def _eta_nodes(eta: float) -> tuple[slice, NDArray[np.float32]]:
     return slice(first, first + 6), np.array(weights, dtype=np.float32)
 
 
-def _mix_eta(table: NDArray[np.complex64], eta: float) -> NDArray[np.complex64]:
+def mix_eta(table: NDArray[np.complex64], eta: float) -> NDArray[np.complex64]:
     """Table (eta, ...) at one eta, (...)."""
     nodes, weights = _eta_nodes(eta)
     return np.asarray(np.tensordot(weights, table[nodes], axes=(0, 0)))
@@ -250,14 +250,18 @@ def _mix_eta(table: NDArray[np.complex64], eta: float) -> NDArray[np.complex64]:
 
 def shift_sidebands(zeta_over_rate: float, eta: float) -> NDArray[np.float64]:
     """Intensities of the sidebands -24 .. 24 of a shift anisotropy, of sum 1; the ratio may be negative."""
-    first, weights = _lagrange(np.array(abs(zeta_over_rate) / SHIFT_RATIO_STEP), SHIFT_RATIO_NODES)
+    first, weights = lagrange(np.array(abs(zeta_over_rate) / SHIFT_RATIO_STEP), SHIFT_RATIO_NODES)
     table = np.tensordot(weights, shift_sidebands_table()[int(first) : int(first) + 4], axes=(0, 0))
-    mixed = np.asarray(_mix_eta(table.astype(np.complex64), eta).real, dtype=float)
+    mixed = np.asarray(mix_eta(table.astype(np.complex64), eta).real, dtype=float)
     return np.ascontiguousarray(mixed[::-1]) if zeta_over_rate < 0 else mixed
 
 
 class SiteShape(NamedTuple):
-    """What a line's shape and place depend on: shift (only used to leave out sidebands outside a window), CSA, EFG."""
+    """What a line's shape and place depend on: shift (only used to leave out sidebands outside a window), CSA, EFG.
+
+    Of a disordered site ``cq_mhz`` is the typical coupling of a Czjzek distribution (``disorder.typical_coupling``);
+    its shift anisotropy is left out.
+    """
 
     delta_ppm: float
     zeta_csa_ppm: float = 0.0
@@ -265,6 +269,7 @@ class SiteShape(NamedTuple):
     cq_mhz: float = 0.0
     cq_error_mhz: float = 0.0
     eta_q: float = 0.0
+    is_disordered: bool = False
 
 
 def unit_ppm(nucleus: Isotope, larmor: float) -> float:
@@ -311,7 +316,7 @@ class SiteKernels:
         central = self.nucleus.is_half_integer_quadrupolar
         self.is_central = np.array([central and abs(site.cq_mhz) > _CENTRAL_MINIMUM_MHZ for site in sites], dtype=bool)
         self.constant = np.zeros((len(sites), len(frequencies)), dtype=np.complex64)
-        self.patterns: list[tuple[NDArray[np.int64], _Patterns]] = []
+        self.patterns: list[tuple[NDArray[np.int64], Patterns]] = []
         self.kinds = [self._kind(site) if self.is_central[s] else "shift" for s, site in enumerate(sites)]
         groups: dict[str, list[int]] = {}
         for s, site in enumerate(sites):
@@ -320,9 +325,11 @@ class SiteKernels:
             else:
                 self.constant[s] = self._shift_only(site)
         for kind, members in groups.items():
-            self.patterns.append((np.array(members), _Patterns(self, [sites[s] for s in members], kind)))
+            self.patterns.append((np.array(members), Patterns(self, [sites[s] for s in members], kind)))
 
     def _kind(self, site: SiteShape) -> str:
+        if site.is_disordered:
+            return "disordered"
         largest = self.unit * (abs(site.cq_mhz) + 4.0 * site.cq_error_mhz) ** 2
         if self.rate == 0:
             is_pure = abs(site.zeta_csa_ppm) < 0.01 * 0.2 * self.unit * site.cq_mhz**2
@@ -345,9 +352,9 @@ class SiteKernels:
     def _shift_only(self, site: SiteShape) -> NDArray[np.complex128]:
         f, zeta = self.frequencies, site.zeta_csa_ppm
         if self.rate == 0:
-            position = abs(zeta) * f / _TAU_STEP["shift"]
-            row = _mix_eta(shift_table(), site.eta_csa)
-            first, weights = _lagrange(position, TAU_COUNT)
+            position = abs(zeta) * f / TAU_STEP["shift"]
+            row = mix_eta(shift_table(), site.eta_csa)
+            first, weights = lagrange(position, TAU_COUNT)
             value = (row[first[:, None] + np.arange(4)] * weights).sum(axis=1)
             value = np.where(position > TAU_COUNT - 3, 0.0, value)
             return np.asarray(np.conj(value) if zeta < 0 else value)
@@ -372,18 +379,22 @@ class SiteKernels:
         return value, by_cq
 
 
-class _Patterns:
+class Patterns:
     """Central-transition patterns of several sites, reduced to their eta: (n, nodes, sidebands, tau)."""
 
     def __init__(self, owner: SiteKernels, sites: Sequence[SiteShape], kind: str) -> None:
         self.owner, self.kind = owner, kind
         self.eta = np.array([site.eta_q for site in sites])
         self.first = np.zeros(len(sites), dtype=np.int64)
-        self.tau_step = np.full(len(sites), _TAU_STEP["static" if kind == "static" else "spinning"])
+        self.tau_step = np.full(len(sites), TAU_STEP["static" if kind == "static" else "spinning"])
         self.orders = np.zeros(1, dtype=np.int64)
         self.bands: NDArray[np.complex64] | None = None
-        if kind == "static":
-            rows = [_mix_eta(static_table(), site.eta_q)[None, None] for site in sites]
+        if kind == "disordered":
+            from .kernel_disorder import disordered_rows
+
+            rows = disordered_rows(self, sites)
+        elif kind == "static":
+            rows = [mix_eta(static_table(), site.eta_q)[None, None] for site in sites]
         elif kind == "direct":
             rows = []
             for s, site in enumerate(sites):
@@ -412,19 +423,10 @@ class _Patterns:
         if not len(self.orders):
             self.orders = np.zeros(1, dtype=np.int64)
         highest = owner.unit * max((abs(s.cq_mhz) + 4.0 * s.cq_error_mhz) ** 2 for s in sites) * owner.frequencies[-1]
-        cut = int(min(TAU_COUNT, max(8, math.ceil(highest / _TAU_STEP["spinning"]) + 5)))
+        cut = int(min(TAU_COUNT, max(8, math.ceil(highest / TAU_STEP["spinning"]) + 5)))
         if owner.rate == math.inf:
-            return [
-                _mix_eta(spinning_table(0)[0, :, N_SIDEBANDS : N_SIDEBANDS + 1, :cut], s.eta_q)[None] for s in sites
-            ]
-        spans = []
-        for site in sites:
-            low, high = (
-                owner.unit * max(0.0, abs(site.cq_mhz) + k * site.cq_error_mhz) ** 2 / owner.rate_ppm / RATIO_STEP
-                for k in (-4.0, 4.0)
-            )
-            first = min(max(0, math.floor(low) - 1), RATIO_NODES - 4)
-            spans.append((first, min(RATIO_NODES, max(math.floor(high) + 3, first + 4))))
+            return [mix_eta(spinning_table(0)[0, :, N_SIDEBANDS : N_SIDEBANDS + 1, :cut], s.eta_q)[None] for s in sites]
+        spans = [self.span(site) for site in sites]
         depth = max(last - first for first, last in spans)
         rows = []
         for s, (site, (first, last)) in enumerate(zip(sites, spans, strict=True)):
@@ -447,6 +449,16 @@ class _Patterns:
             rows.append(row)
         self.depth = np.array([last - first for first, last in spans])
         return rows
+
+    def span(self, site: SiteShape) -> tuple[int, int]:
+        """First node, and that behind the last, of A over the rate that a site's coupling may need."""
+        owner = self.owner
+        low, high = (
+            owner.unit * max(0.0, abs(site.cq_mhz) + k * site.cq_error_mhz) ** 2 / owner.rate_ppm / RATIO_STEP
+            for k in (-4.0, 4.0)
+        )
+        first = min(max(0, math.floor(low) - 1), RATIO_NODES - 4)
+        return first, min(RATIO_NODES, max(math.floor(high) + 3, first + 4))
 
     def _bands(self) -> NDArray[np.complex64]:
         """Phases (f, n) of the sidebands; made once."""

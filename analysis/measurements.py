@@ -22,7 +22,7 @@ from .spectra_io import (
     estimate_noise,
     read_spectrum,
 )
-from .vocabulary import Experiment, Peak, PeakList
+from .vocabulary import Experiment, Peak, PeakList, check_experiment
 
 __all__ = [
     "BadSpectrumError",
@@ -122,11 +122,16 @@ def _conditions(
             f"{where}: field_tesla is {field_tesla}; give the magnetic field in tesla (9.4 for a 400 MHz magnet)"
         )
     try:
-        return field_tesla, Experiment(experiment)
+        kind = Experiment(experiment)
     except ValueError as error:
         raise MeasurementError(
             f"{where}: unknown experiment {str(experiment)!r}; {nearest(str(experiment), list(Experiment))}"
         ) from error
+    try:
+        check_experiment(isotope, kind)
+    except ValueError as error:
+        raise MeasurementError(f"{where}: {error}") from error
+    return field_tesla, kind
 
 
 def _read(path: Path) -> str:

@@ -12,6 +12,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from ..structures.vocabulary import Candidate, Frozen, Grade, Region, Tensor3
+from .constants import isotope as nucleus_of
 from .given import GivenPhase  # noqa: TC001  (pydantic evaluates the annotation)
 
 
@@ -195,7 +196,9 @@ class PredictedSite(Frozen):
     example ``AlO4``. ``zeta_csa_ppm`` and ``eta_csa`` follow
     Haeberlen on the shift scale. ``distance_to_h_ang`` is None without hydrogen in the candidate. Of a given phase
     ``sigma_iso_ppm`` is None: its shift was measured, so that no reference and no error of DFT applies to it.
-    ``width_ppm`` is a full width at half maximum that the line has beside the broadening of its spectrum.
+    ``width_ppm`` is a full width at half maximum that the line has beside the broadening of its spectrum. Where
+    ``is_disordered``, the couplings have a Czjzek distribution, and ``cq_mhz`` is its typical one
+    (``disorder.typical_coupling``).
     """
 
     candidate_id: str
@@ -214,6 +217,7 @@ class PredictedSite(Frozen):
     distance_to_h_ang: float | None = None
     environment: str = ""
     width_ppm: float = Field(default=0.0, ge=0)
+    is_disordered: bool = False
 
     @property
     def multiplicity(self) -> int:
@@ -233,11 +237,32 @@ class Experiment(StrEnum):
     ECHO = "echo"
     CP = "cp"
     TRAPDOR = "trapdor"
+    MQMAS = "mqmas"
+
+    @property
+    def counts_atoms(self) -> bool:
+        """Whether areas are populations: not near hydrogen only, and not where excitation depends on the coupling."""
+        return self in {Experiment.ONE_PULSE, Experiment.ECHO}
 
     @property
     def is_surface_selective(self) -> bool:
         """Whether intensity depends on the distance to 1H, so that areas are not populations."""
         return self in {Experiment.CP, Experiment.TRAPDOR}
+
+
+def check_experiment(isotope: str, experiment: Experiment) -> None:
+    """Refuse MQMAS of a nucleus without it.
+
+    Raises
+    ------
+    ValueError
+    """
+    if experiment is Experiment.MQMAS:
+        nucleus = nucleus_of(isotope)
+        if not nucleus.is_half_integer_quadrupolar:
+            raise ValueError(
+                f"{isotope} has spin {nucleus.spin:g}: MQMAS needs a half-integer spin above 1/2, for example 27Al"
+            )
 
 
 class Peak(Frozen):
@@ -284,7 +309,10 @@ class Peak(Frozen):
 
 
 class PeakList(Frozen):
-    """Measured lines of one isotope in one experiment; ``sample`` names the sample where there are several."""
+    """Measured lines of one isotope in one experiment; ``sample`` names the sample where there are several.
+
+    Of MQMAS a ``position_ppm`` is that in the isotropic dimension, on the scale where a shift counts once (``mqmas``).
+    """
 
     kind: Literal["peaks"] = "peaks"
     name: str
@@ -296,9 +324,14 @@ class PeakList(Frozen):
     source: str = ""
     sample: str = ""
 
+    @model_validator(mode="after")
+    def _experiment_fits(self) -> Self:
+        check_experiment(self.isotope, self.experiment)
+        return self
+
 
 class Spectrum(Frozen):
-    """A measured one-dimensional spectrum.
+    """A measured one-dimensional spectrum; of MQMAS the projection on the isotropic dimension.
 
     ``axis_ppm`` is ascending; ``intensity`` in any unit; ``noise`` is the standard deviation of one
     point of ``intensity``, and ``noise_correlation_points`` says how many neighbouring points carry one
@@ -322,6 +355,7 @@ class Spectrum(Frozen):
 
     @model_validator(mode="after")
     def _axis_matches(self) -> Self:
+        check_experiment(self.isotope, self.experiment)
         if len(self.axis_ppm) != len(self.intensity) or len(self.axis_ppm) < 8:
             raise ValueError(
                 f"{len(self.axis_ppm)} axis points and {len(self.intensity)} intensities; "

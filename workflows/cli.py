@@ -279,7 +279,7 @@ def spectrum(
     isotope: Annotated[str | None, typer.Option(help="Nucleus, if the file does not state it.")] = None,
     field_tesla: Annotated[float | None, typer.Option(help="Magnetic field in tesla.")] = None,
     mas_rate_hz: Annotated[float | None, typer.Option(help="Spinning rate in Hz, 0 for static.")] = None,
-    experiment: Annotated[str | None, typer.Option(help="one-pulse, echo, cp or trapdor.")] = None,
+    experiment: Annotated[str | None, typer.Option(help="one-pulse, echo, cp, trapdor or mqmas.")] = None,
     reference_mhz: Annotated[float | None, typer.Option(help="Frequency of 0 ppm, for axes in Hz.")] = None,
     row: Annotated[int | None, typer.Option(help="Row of a ser file or a stack, from 0.")] = None,
     fid: Annotated[bool, typer.Option("--fid", help="Transform the fid of Bruker data.")] = False,
@@ -373,7 +373,7 @@ def match(
     isotope: Annotated[str | None, typer.Option(help="Nucleus, where the files do not state it.")] = None,
     field_tesla: Annotated[float | None, typer.Option(help="Magnetic field in tesla.")] = None,
     mas_rate_hz: Annotated[float | None, typer.Option(help="Spinning rate in Hz, 0 for static.")] = None,
-    experiment: Annotated[str | None, typer.Option(help="one-pulse, echo, cp or trapdor.")] = None,
+    experiment: Annotated[str | None, typer.Option(help="one-pulse, echo, cp, trapdor or mqmas.")] = None,
     reference_mhz: Annotated[float | None, typer.Option(help="Frequency of 0 ppm, for axes in Hz or points.")] = None,
     row: Annotated[int | None, typer.Option(help="Row of a ser file or a stack, from 0.")] = None,
     references: Annotated[
@@ -383,6 +383,9 @@ def match(
         list[str] | None, typer.Option("--always", help="Candidate known to be present; repeatable.")
     ] = None,
     max_members: Annotated[int | None, typer.Option(min=1, help="Most candidates in one explanation.")] = None,
+    disordered: Annotated[
+        list[str] | None, typer.Option(help="Candidate that is a glass: its sites as distributions; repeatable.")
+    ] = None,
     oxidation_states: Annotated[
         list[str] | None, typer.Option(help="Charges where they cannot be found: Al=3,O=-2.", metavar="LIST")
     ] = None,
@@ -428,6 +431,7 @@ def match(
         protocol=protocol,
         max_members=max_members,
         energies=prior,
+        disordered=disordered or (),
         is_quick=quick,
         name=name,
         say=_tell if as_json else _say,

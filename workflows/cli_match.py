@@ -36,6 +36,7 @@ def run_match(
     protocol: str,
     max_members: int | None,
     energies: EnergyPrior | None = None,
+    disordered: Sequence[str] = (),
     is_quick: bool,
     name: str,
     say: Callable[[str], None],
@@ -83,7 +84,8 @@ def run_match(
             ),
         ),
     )
-    sites = (*_predict(library, used), *(site for phase in given for site in given_sites(phase, isotopes)))
+    computed = _with_disorder(_predict(library, used), disordered, library)
+    sites = (*computed, *(site for phase in given for site in given_sites(phase, isotopes)))
     beside = f" and {counted(len(given), 'phase')} with given lines" if given else ""
     nuclei = ", ".join(dict.fromkeys([*used, *(site.isotope for site in sites)]))
     found = f"{counted(len(library.entries), 'candidate')}{beside} with {counted(len(sites), 'site')} of {nuclei}"
@@ -212,6 +214,22 @@ def _predict(library: Library, references: Mapping[str, Reference]) -> tuple[Pre
         for entry in library.entries
         for site in predict_sites(entry.candidate, entry.tensors, references, tuple(references))
     )
+
+
+def _with_disorder(
+    sites: tuple[PredictedSite, ...], names: Sequence[str], library: Library
+) -> tuple[PredictedSite, ...]:
+    """The sites, with those of the named candidates taken as draws of distributions."""
+    from ..analysis.ensembles import distributed_sites
+
+    known = {e.candidate.name: e.candidate.id for e in library.entries}
+    for name in dict.fromkeys(names):
+        if name not in known:
+            raise MatchOptionError(f"--disordered names {name!r}, which is no candidate; {nearest(name, known)}")
+        own = [site for site in sites if site.candidate_id == known[name]]
+        others = [site for site in sites if site.candidate_id != known[name]]
+        sites = (*others, *distributed_sites(own))
+    return sites
 
 
 def _candidate_ids(library: Library) -> dict[str, str]:

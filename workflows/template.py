@@ -78,7 +78,7 @@ nmr:
 #     isotope: 31P
 #     field_tesla: 9.4
 #     mas_rate_hz: 12500
-#     experiment: one-pulse      # or echo, cp, trapdor
+#     experiment: one-pulse      # or echo, cp, trapdor, mqmas
 #     sample: before             # only with several samples, which then share candidates
 #   - spectrum: spectrum_27Al.txt  # or a Bruker folder, .jdx, .csdf; what the file states may be left out
 #     isotope: 27Al
@@ -310,7 +310,7 @@ def _measured(choices: Choices, isotopes: Sequence[str], folder: Path) -> list[s
     for key, value, advice in (
         ("field_tesla", choices.field_tesla, "9.4             # where the file lacks it"),
         ("mas_rate_hz", choices.mas_rate_hz, "12500           # spinning rate, 0 for a static sample"),
-        ("experiment", choices.experiment, "one-pulse        # or echo, cp, trapdor"),
+        ("experiment", choices.experiment, "one-pulse        # or echo, cp, trapdor, mqmas"),
     ):
         shown = f"{value:g}" if isinstance(value, float) else value
         lines.append(f"    # {key}: {advice}" if value is None else f"    {key}: {shown}")

@@ -221,7 +221,7 @@ def area_data(
     """
     has_area = np.array([peak.area is not None for peak in peak_list.peaks])
     is_empty = not len(table) and stranger is None
-    if peak_list.experiment.is_surface_selective or is_empty or has_area.sum() < 2:
+    if not peak_list.experiment.counts_atoms or is_empty or has_area.sum() < 2:
         return None
     area = np.array([peak.area or 0.0 for peak in peak_list.peaks])
     scale = max(float(area.sum()), 1e-300)
@@ -325,7 +325,7 @@ def _closeness(table: SiteTable, peak_list: PeakList, fit: PeakFit, settings: Ma
     if fit.assignments.shape[1] > len(peak_list.peaks):
         shift, cq = shift + fit.mean[2 : 2 + n], cq + fit.mean[2 + n :]
         shift_variance, cq_variance = np.diagonal(fit.covariance)[2:].reshape(2, n)
-    induced, slope = second_order_shifts(table, peak_list.field_tesla)
+    induced, slope = second_order_shifts(table, peak_list)
     squared = settings.resolution_ppm(table.isotope) ** 2
     rows = []
     for peak in peak_list.peaks:

@@ -115,7 +115,7 @@ def _simulate(
     delta = table.delta + table.offset_rows @ rng.normal(size=2) + table.delta_error * rng.normal(size=len(table))
     cq = np.abs(table.cq + table.cq_error * rng.normal(size=len(table)))
     seen = rng.random(len(table)) < listing_probability(table, frame, settings)
-    induced, slope = second_order_shifts(table, frame.field_tesla)
+    induced, slope = second_order_shifts(table, frame)
     shift = delta + induced + slope * (cq - table.cq) if like.position_ppm is not None else delta
     lines: list[tuple[float, float]] = []
     for s in sorted(rows, key=lambda row: float(shift[row])):
@@ -176,7 +176,7 @@ def usual_experiments(isotopes: Sequence[str], fields_tesla: Sequence[float] = (
             sharp = Peak(delta_iso_ppm=0.0, delta_error_ppm=0.5, cq_mhz=0.0, cq_error_mhz=0.3)
             coupling = Peak(cq_mhz=0.0, cq_error_mhz=0.9)
             frames.append(_frame(f"{name} one-pulse {field:g} T", name, field, Experiment.ONE_PULSE, one))
-            frames.append(_frame(f"{name} MQMAS {field:g} T", name, field, Experiment.ONE_PULSE, sharp))
+            frames.append(_frame(f"{name} MQMAS {field:g} T", name, field, Experiment.MQMAS, sharp))
             frames.append(_frame(f"{name} TRAPDOR {field:g} T", name, field, Experiment.TRAPDOR, coupling))
     return frames
 

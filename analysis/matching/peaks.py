@@ -521,7 +521,7 @@ def _observe(table: SiteTable, peak_list: PeakList, settings: MatchSettings) -> 
     log_eta, eta_chi2 = np.zeros((2, n_peaks, n))
     width = np.zeros(n_peaks, dtype=np.int64)
     resolution = settings.resolution_ppm(table.isotope)
-    induced, slope = second_order_shifts(table, peak_list.field_tesla)
+    induced, slope = second_order_shifts(table, peak_list)
     for j, peak in enumerate(peak_list.peaks):
         if peak.delta_iso_ppm is not None and peak.delta_error_ppm is not None:
             residual[j, :, 0] = peak.delta_iso_ppm - table.delta

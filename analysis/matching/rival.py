@@ -150,7 +150,7 @@ def _log_kernel(
     if peak.delta_iso_ppm is not None and peak.delta_error_ppm is not None:
         value += _log_normal(peak.delta_iso_ppm - table.delta, shift_variance + peak.delta_error_ppm**2)
     elif peak.position_ppm is not None and peak.position_error_ppm is not None:
-        induced, slope = second_order_shifts(table, peak_list.field_tesla)
+        induced, slope = second_order_shifts(table, peak_list)
         variance = shift_variance + slope**2 * cq_variance + peak.position_error_ppm**2
         value += _log_normal(peak.position_ppm - table.delta - induced, variance)
     if peak.cq_mhz is not None and peak.cq_error_mhz is not None:

@@ -202,7 +202,7 @@ class Problem:
         for isotope in self.isotopes:
             for spectrum in self.spectra[isotope]:
                 group = self.sample_of[spectrum.name]
-                if spectrum.experiment.is_surface_selective:
+                if not spectrum.experiment.counts_atoms:
                     group, next_group = next_group, next_group + 1
                 tasks.append(SpectrumTask(spectrum, self.grids[spectrum.name], group))
         return tasks
@@ -377,7 +377,7 @@ class Problem:
         """
         best = max(scores, key=lambda item: item[2])[0]
         p = 1.0 if best is None else max(self.fit_probability(best), 1e-12)
-        counted = [m for lists in self.lists.values() for m in lists if not m.experiment.is_surface_selective]
+        counted = [m for lists in self.lists.values() for m in lists if m.experiment.counts_atoms]
         ratios = sum(max(0, sum(peak.area is not None for peak in m.peaks) - 1) for m in counted)
         misfit = 1.0 + math.log(p) + math.log(-math.log(p)) if p < math.exp(-1.0) else 0.0
         return min(_STRANGER_BONUS * ratios, _MAX_BONUS) - misfit

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..constants import isotope as nucleus_of
 from ..constants import larmor_mhz
+from ..mqmas import ISOTROPIC_SHARE, excitation
 from ..tensors import second_order_shift_ppm, second_order_width_ppm
 from ..vocabulary import Experiment
 
@@ -86,10 +87,13 @@ def site_table(isotope: str, groups: Sequence[Sequence[PredictedSite]], referenc
 def visibility(table: SiteTable, measurement: PeakList | Spectrum, settings: MatchSettings) -> NDArray[np.float64]:
     """Share (n,) of each site's signal that an experiment sees, 0 to 1, line width left aside.
 
-    1 for one-pulse and echo. Under CP and TRAPDOR it falls with the distance r to 1H as 1 / (1 + (r / r0)^6), the
-    distance law of the dipolar coupling squared; 0 without hydrogen; 1H itself is always seen.
+    1 for one-pulse and echo; in MQMAS what is excited of its coupling. Under CP and TRAPDOR it falls with the distance
+    r to 1H as 1 / (1 + (r / r0)^6), the distance law of the dipolar coupling squared; 0 without hydrogen; 1H itself is
+    always seen.
     """
     experiment = measurement.experiment
+    if experiment is Experiment.MQMAS:
+        return excitation(table.isotope, table.cq)
     if not experiment.is_surface_selective or nucleus_of(table.isotope).element == "H":
         return np.ones(len(table))
     half = settings.cp_range_ang if experiment is Experiment.CP else settings.trapdor_range_ang
@@ -114,17 +118,26 @@ def listing_probability(
             for cq, eta in zip(table.cq, table.eta, strict=True)
         ]
     )
+    if measurement.experiment is Experiment.MQMAS:
+        width = 0.0 * width  # refocused in the isotropic dimension
     width = np.hypot(width, table.width)
     narrow = 1.0 / (1.0 + (width / settings.invisible_width_ppm) ** 4)
     seen: NDArray[np.float64] = visibility(table, measurement, settings) * narrow
     return seen * (1.0 - settings.missed_probability)
 
 
-def second_order_shifts(table: SiteTable, field_tesla: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Second-order shift (n,) in ppm of each site and its derivative with respect to CQ (n,) in ppm per MHz."""
+def second_order_shifts(
+    table: SiteTable, measurement: PeakList | Spectrum
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Second-order shift (n,) in ppm of each site and its derivative with respect to CQ (n,) in ppm per MHz.
+
+    In MQMAS it is that of the isotropic dimension, -10/17 of the usual one.
+    """
     nucleus = nucleus_of(table.isotope)
-    larmor = larmor_mhz(nucleus, field_tesla)
+    larmor = larmor_mhz(nucleus, measurement.field_tesla)
     per_square = np.array(
         [second_order_shift_ppm(nucleus, cq_mhz=1.0, eta=float(eta), larmor_mhz=larmor) for eta in table.eta]
     )
+    if measurement.experiment is Experiment.MQMAS:
+        per_square = ISOTROPIC_SHARE * per_square
     return per_square * table.cq**2, 2.0 * per_square * table.cq

@@ -8,14 +8,24 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from ..kernels import SiteKernels, SiteShape, Synthesis, broadening_transform
+from ..mqmas import IsotropicKernels
+from ..vocabulary import Experiment
 from .sites import visibility
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from ..vocabulary import PredictedSite, Spectrum
     from .settings import MatchSettings
     from .sites import SiteTable
+
+
+Kernels = SiteKernels | IsotropicKernels
+
+MQMAS_ERROR_FRACTION = 0.25
+"""Error of a line's height in an isotropic projection, whose intensities depend on the coupling and the pulses."""
 
 
 class Grid(NamedTuple):
@@ -92,7 +102,10 @@ def grid_of(spectrum: Spectrum, settings: MatchSettings) -> Grid:
     noise = spectrum.noise / math.sqrt(block)
     height = np.abs(intensity - np.median(intensity))
     smooth = np.convolve(np.pad(height, 2, mode="edge"), np.full(5, 0.2), mode="valid")
-    model = settings.model_error_fraction * smooth
+    fraction = settings.model_error_fraction
+    if spectrum.experiment is Experiment.MQMAS:
+        fraction = max(fraction, MQMAS_ERROR_FRACTION)
+    model = fraction * smooth
     return Grid(axis, intensity, np.hypot(noise, model), noise, model, block)
 
 
@@ -113,7 +126,27 @@ def baseline_columns(axis: NDArray[np.float64]) -> NDArray[np.float64]:
 def site_shape(site: PredictedSite) -> SiteShape:
     """What the line of a predicted site depends on."""
     return SiteShape(
-        site.delta_iso_ppm, site.zeta_csa_ppm, site.eta_csa, abs(site.cq_mhz), site.cq_error_mhz, site.eta_q
+        site.delta_iso_ppm,
+        site.zeta_csa_ppm,
+        site.eta_csa,
+        abs(site.cq_mhz),
+        site.cq_error_mhz,
+        site.eta_q,
+        site.is_disordered,
+    )
+
+
+def spectrum_kernels(shapes: Sequence[SiteShape], spectrum: Spectrum, synthesis: Synthesis) -> Kernels:
+    """Kernels of sites under the conditions of a spectrum."""
+    if spectrum.experiment is Experiment.MQMAS:
+        return IsotropicKernels(shapes, spectrum.isotope, spectrum.field_tesla, frequencies=synthesis.frequencies)
+    return SiteKernels(
+        shapes,
+        spectrum.isotope,
+        spectrum.field_tesla,
+        spectrum.mas_rate_hz,
+        frequencies=synthesis.frequencies,
+        window_ppm=synthesis.window_ppm,
     )
 
 
@@ -121,7 +154,7 @@ class KernelStore:
     """Kernels of a candidate's sites under the conditions of a spectrum, made once and shared by all subsets."""
 
     def __init__(self) -> None:
-        self._kept: dict[tuple[object, ...], tuple[tuple[PredictedSite, ...], SiteKernels]] = {}
+        self._kept: dict[tuple[object, ...], tuple[tuple[PredictedSite, ...], Kernels]] = {}
         self._axes: dict[tuple[float, float, int], Synthesis] = {}
 
     def synthesis(self, axis: NDArray[np.float64]) -> Synthesis:
@@ -131,18 +164,11 @@ class KernelStore:
             self._axes[key] = Synthesis(key[0], (key[1] - key[0]) / (key[2] - 1), key[2])
         return self._axes[key]
 
-    def get(self, sites: tuple[PredictedSite, ...], spectrum: Spectrum, synthesis: Synthesis) -> SiteKernels:
+    def get(self, sites: tuple[PredictedSite, ...], spectrum: Spectrum, synthesis: Synthesis) -> Kernels:
         """Kernels of sites on the frequencies of a synthesis."""
         key = (tuple(map(id, sites)), spectrum.name, synthesis.start, synthesis.step, synthesis.length)
         if key not in self._kept:
-            kernels = SiteKernels(
-                [site_shape(site) for site in sites],
-                spectrum.isotope,
-                spectrum.field_tesla,
-                spectrum.mas_rate_hz,
-                frequencies=synthesis.frequencies,
-                window_ppm=synthesis.window_ppm,
-            )
+            kernels = spectrum_kernels([site_shape(site) for site in sites], spectrum, synthesis)
             self._kept[key] = (sites, kernels)
         return self._kept[key][1]
 

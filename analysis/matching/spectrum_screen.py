@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from ..kernels import SiteKernels, Synthesis, broadening_transform
+from ..kernels import Synthesis, broadening_transform
 from .sites import site_table, visibility
-from .spectra import broadening_prior, site_shape
+from .spectra import broadening_prior, site_shape, spectrum_kernels
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -241,14 +241,7 @@ def _coarse(
         part = slice(start, min(start + _CHUNK, len(table)))
         shapes = [site_shape(site)._replace(zeta_csa_ppm=0.0) if site.cq_mhz else site_shape(site)
                   for site in table.sites[part]]  # fmt: skip
-        kernels = SiteKernels(
-            shapes,
-            spectrum.isotope,
-            spectrum.field_tesla,
-            spectrum.mas_rate_hz,
-            frequencies=f,
-            window_ppm=synthesis.window_ppm,
-        )
+        kernels = spectrum_kernels(shapes, spectrum, synthesis)
         spread = np.sqrt(table.delta_error[part] ** 2 + (table.offset_rows[part] ** 2).sum(axis=1))
         phase = synthesis.shift_phase(table.delta[part][:, None] + spread[:, None] * shift_nodes) * damp
         if table.width[part].any():

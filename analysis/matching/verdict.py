@@ -294,7 +294,7 @@ def _residual_sigmas(table: SiteTable, site: int, peak: Peak, peak_list: PeakLis
         spread = np.sqrt(offset + error**2 + peak.delta_error_ppm**2)
         return float((peak.delta_iso_ppm - table.delta[site]) / spread)
     if peak.position_ppm is not None and peak.position_error_ppm is not None:
-        induced, slope = second_order_shifts(table, peak_list.field_tesla)
+        induced, slope = second_order_shifts(table, peak_list)
         spread = np.sqrt(offset + error**2 + peak.position_error_ppm**2 + (slope[site] * table.cq_error[site]) ** 2)
         return float((peak.position_ppm - table.delta[site] - induced[site]) / spread)
     return float(((peak.cq_mhz or 0.0) - table.cq[site]) / np.hypot(table.cq_error[site], peak.cq_error_mhz or 0.0))

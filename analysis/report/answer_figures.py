@@ -213,7 +213,7 @@ def _is_coupling(gain: ExperimentGain) -> bool:
 
 
 def _is_isotropic(gain: ExperimentGain) -> bool:
-    return "MQMAS" in gain.name
+    return gain.experiment.value == "mqmas"
 
 
 def _quantity(gain: ExperimentGain) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...structures.vocabulary import Region
-from ..vocabulary import Peak, PeakList, PredictedSite, Reference, Spectrum, StudyResult
+from ..vocabulary import Experiment, Peak, PeakList, PredictedSite, Reference, Spectrum, StudyResult
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -89,16 +89,23 @@ class LineChart:
     field_tesla: float | None
     measured: tuple[MeasuredLine, ...]
     lanes: tuple[Lane, ...]
+    is_mqmas: bool = False
 
     @property
     def slug(self) -> str:
         """Name for files and element ids."""
-        return f"lines-{slug(self.isotope)}" + (f"-{self.field_tesla:g}T".replace(".", "p") if self.field_tesla else "")
+        kind = "-MQMAS" if self.is_mqmas else ""
+        field = f"{kind}-{self.field_tesla:g}T".replace(".", "p") if self.field_tesla else ""
+        return f"lines-{slug(self.isotope)}{field}"
 
     @property
     def axis_name(self) -> str:
         """What the axis shows, without symbol and unit."""
-        return "isotropic shift" if self.field_tesla is None else f"observed position at {self.field_tesla:g} T"
+        if self.field_tesla is None:
+            return "isotropic shift"
+        if self.is_mqmas:
+            return f"position in the isotropic dimension of MQMAS at {self.field_tesla:g} T"
+        return f"observed position at {self.field_tesla:g} T"
 
     @property
     def range_ppm(self) -> tuple[float, float]:
@@ -236,10 +243,15 @@ class View:
         for isotope in self.isotopes:
             lists = [m for m in self.result.measurements if isinstance(m, PeakList) and m.isotope == isotope]
             charts.append(LineChart(isotope, None, tuple(_isotropic(lists)), self._lanes(isotope, None)))
-            for field in dict.fromkeys(m.field_tesla for m in lists):
-                observed = tuple(_observed(m for m in lists if m.field_tesla == field))
+            for field, is_mqmas in dict.fromkeys((m.field_tesla, m.experiment is Experiment.MQMAS) for m in lists):
+                observed = tuple(
+                    _observed(
+                        m for m in lists if m.field_tesla == field and (m.experiment is Experiment.MQMAS) == is_mqmas
+                    )
+                )
                 if observed:
-                    charts.append(LineChart(isotope, field, observed, self._lanes(isotope, field)))
+                    lanes = self._lanes(isotope, field, is_mqmas=is_mqmas)
+                    charts.append(LineChart(isotope, field, observed, lanes, is_mqmas))
         return tuple(chart for chart in charts if chart.measured or chart.lanes)
 
     @cached_property
@@ -253,7 +265,7 @@ class View:
                 charts.append(CouplingChart(isotope, tuple((m.name, peak) for m in lists for peak in m.peaks), lanes))
         return tuple(charts)
 
-    def _lanes(self, isotope: str, field_tesla: float | None) -> tuple[Lane, ...]:
+    def _lanes(self, isotope: str, field_tesla: float | None, *, is_mqmas: bool = False) -> tuple[Lane, ...]:
         by_name: dict[str, list[PredictedSite]] = {}
         for site in self.result.sites:
             if site.isotope == isotope:
@@ -263,7 +275,7 @@ class View:
                 name,
                 self.look(name),
                 tuple(sites),
-                np.array([predicted_position(site, field_tesla) for site in sites]),
+                np.array([predicted_position(site, field_tesla, is_mqmas=is_mqmas) for site in sites]),
                 np.array([site.delta_error_ppm for site in sites]),
             )
             for name, sites in sorted(by_name.items(), key=lambda item: self.candidate_names.index(item[0]))
@@ -299,10 +311,20 @@ class View:
         return sum(t.cpu_seconds for sites in self.result.tensors.values() for t in sites)
 
 
-def predicted_position(site: PredictedSite, field_tesla: float | None) -> float:
-    """Where a site's line lies, ppm: its isotropic shift, or its centre of gravity at a field."""
+def predicted_position(site: PredictedSite, field_tesla: float | None, *, is_mqmas: bool = False) -> float:
+    """Where a site's line lies, ppm: its isotropic shift, or at a field its centre of gravity or place in MQMAS."""
     if field_tesla is None:
         return site.delta_iso_ppm
+    if is_mqmas:
+        from ..mqmas import triple_quantum_position_ppm
+
+        return triple_quantum_position_ppm(
+            site.isotope,
+            delta_iso_ppm=site.delta_iso_ppm,
+            cq_mhz=site.cq_mhz,
+            eta=site.eta_q,
+            field_tesla=field_tesla,
+        )
     from ..constants import isotope, larmor_mhz
     from ..tensors import second_order_shift_ppm
 

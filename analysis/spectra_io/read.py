@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from ...structures.errors import nearest
 from ..constants import field_of_reference, isotopes, reference_of_field
 from ..constants import isotope as nucleus_of
-from ..vocabulary import Experiment, Spectrum
+from ..vocabulary import Experiment, Spectrum, check_experiment
 from .bruker import Part, is_bruker, read_bruker
 from .correction import Correction, apply_correction
 from .csdm import is_csdm, read_csdm
@@ -192,6 +192,10 @@ def read_with_details(
     nucleus = _settled_isotope(raw, isotope, str(where))
     field = _settled_field(raw, nucleus, field_tesla, str(where))
     rate, kind, notes = _settled_rate_and_experiment(raw, mas_rate_hz, experiment, str(where))
+    try:
+        check_experiment(nucleus, kind)
+    except ValueError as error:
+        raise MeasurementError(f"{where}: {error}") from error
     corrected = apply_correction(raw, correction or Correction(), str(where))
     intensity = corrected.raw.intensity
     if not np.ptp(intensity) > 0:

@@ -440,3 +440,16 @@ def test_a_phase_with_given_lines_is_weighed_beside_computed_candidates(
         EXIT_FAILED_JOBS
     )
     assert "it gives no line of 31P" in capsys.readouterr().out
+
+
+def test_a_candidate_named_as_disordered_needs_enough_atoms_and_the_right_name(
+    tmp_path: Path, library: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    measured = peaks(tmp_path / "p.csv", "one,-25.5,0.5")
+    common = (measured, *PHOSPHORUS, "--library", str(library), "--out", str(tmp_path / "out"), "--quick")
+    assert call(monkeypatch, *common, "--disordered", "nearer") == EXIT_BAD_INPUT
+    assert "--disordered names 'nearer', which is no candidate" in capsys.readouterr().err
+    assert call(monkeypatch, *common, "--disordered", "near") == EXIT_BAD_INPUT
+    assert "no environment has 5 atoms" in capsys.readouterr().err
+    assert call(monkeypatch, *common, "--experiment", "mqmas") == EXIT_BAD_INPUT
+    assert "31P has spin 0.5" in capsys.readouterr().err

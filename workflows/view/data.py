@@ -14,7 +14,7 @@ import numpy as np
 
 from ...analysis.matching.settings import MatchSettings
 from ...analysis.report.view import View, number_ranges, predicted_position
-from ...analysis.vocabulary import PeakList, Spectrum, StudyResult
+from ...analysis.vocabulary import Experiment, PeakList, Spectrum, StudyResult
 from ...structures.errors import SurfshiftError
 
 if TYPE_CHECKING:
@@ -220,7 +220,7 @@ def _axis(measurement: Measurement, sites: Sequence[PredictedSite]) -> NDArray[n
     field = measurement.field_tesla
     low, high = [], []
     for site in sites:
-        position = predicted_position(site, field)
+        position = predicted_position(site, field, is_mqmas=measurement.experiment is Experiment.MQMAS)
         spread = 0.5 * abs(position - site.delta_iso_ppm) + 2 * site.delta_error_ppm
         low.append(min(position, site.delta_iso_ppm) - spread)
         high.append(max(position, site.delta_iso_ppm) + spread)
@@ -240,12 +240,19 @@ def _line(
 ) -> NDArray[np.float64]:
     """Intensity per ppm of a candidate at population 1, as the experiment sees it."""
     from ...analysis.lines import INFINITE_SPINNING_HZ, line
+    from ...analysis.mqmas import triple_quantum_line
 
     width = NARROW_POINTS * float(axis[1] - axis[0])
     rate = measurement.mas_rate_hz if isinstance(measurement, Spectrum) else INFINITE_SPINNING_HZ
     total = np.zeros(len(axis))
     for site, seen in zip(sites, _visibilities(sites, measurement), strict=True):
-        total += site.multiplicity / n_atoms * seen * line(site, axis, measurement.field_tesla, rate, width)
+        share = site.multiplicity / n_atoms * seen
+        if measurement.experiment is Experiment.MQMAS:
+            position = predicted_position(site, measurement.field_tesla, is_mqmas=True)
+            total += share * triple_quantum_line(axis, position, math.hypot(width, site.width_ppm))
+        else:
+            own = math.hypot(width, site.width_ppm)
+            total += share * line(site, axis, measurement.field_tesla, rate, own)
     return total
 
 
@@ -337,6 +344,16 @@ def _observed(peak: Any, peaks: PeakList) -> float:
         return float(peak.delta_iso_ppm)
     larmor = larmor_mhz(nucleus, peaks.field_tesla)
     eta = 0.5 if peak.eta_q is None else peak.eta_q
+    if peaks.experiment is Experiment.MQMAS:
+        from ...analysis.mqmas import triple_quantum_position_ppm
+
+        return triple_quantum_position_ppm(
+            peaks.isotope,
+            delta_iso_ppm=float(peak.delta_iso_ppm),
+            cq_mhz=peak.cq_mhz,
+            eta=eta,
+            field_tesla=peaks.field_tesla,
+        )
     return float(peak.delta_iso_ppm + second_order_shift_ppm(nucleus, cq_mhz=peak.cq_mhz, eta=eta, larmor_mhz=larmor))
 
 

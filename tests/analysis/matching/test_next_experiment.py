@@ -55,7 +55,12 @@ def test_experiments_that_see_the_difference_come_first(samples):
     aluminium = [gain for gain in found if gain.isotope == "27Al"]
     # equal 27Al lines cannot say anything
     assert all(abs(gain.gain_bits) < 1e-9 for gain in aluminium)
-    assert {gain.experiment for gain in found} == {Experiment.ONE_PULSE, Experiment.CP, Experiment.TRAPDOR}
+    assert {gain.experiment for gain in found} == {
+        Experiment.ONE_PULSE,
+        Experiment.CP,
+        Experiment.TRAPDOR,
+        Experiment.MQMAS,
+    }
 
 
 def test_explanations_must_be_given(samples):

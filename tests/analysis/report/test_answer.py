@@ -62,7 +62,7 @@ def answered(result: StudyResult) -> StudyResult:
     )
     experiments = (
         ExperimentGain(
-            name="27Al MQMAS 14.1 T", isotope="27Al", field_tesla=14.1, experiment=Experiment.ONE_PULSE, gain_bits=0.8,
+            name="27Al MQMAS 14.1 T", isotope="27Al", field_tesla=14.1, experiment=Experiment.MQMAS, gain_bits=0.8,
             entropy_bits=1.2,
         ),
         ExperimentGain(
