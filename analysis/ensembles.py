@@ -80,6 +80,10 @@ def _joined(sites: Sequence[PredictedSite]) -> PredictedSite:
         "zeta_csa_ppm": float(np.median([site.zeta_csa_ppm for site in sites])),
         "eta_csa": float(np.median([site.eta_csa for site in sites])),
         "distance_to_h_ang": _mean_distance(sites, weights.tolist()),
+        "dipolar_sums": {
+            key: sum(w * site.dipolar_sums.get(key, 0.0) for w, site in zip(weights.tolist(), sites, strict=True))
+            for key in sites[0].dipolar_sums
+        },
     }
     if nucleus_of(sites[0].isotope).is_half_integer_quadrupolar:
         sizes, etas = [abs(site.cq_mhz) for site in sites], [site.eta_q for site in sites]

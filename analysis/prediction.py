@@ -17,7 +17,7 @@ from .tensors import haeberlen, quadrupole, shift_tensor
 from .vocabulary import PredictedSite
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -38,6 +38,8 @@ def predict_sites(
     tensors: Sequence[SiteTensors],
     references: Mapping[str, Reference],
     isotopes: Sequence[str],
+    *,
+    partners: Collection[str] = (),
 ) -> tuple[PredictedSite, ...]:
     """The predicted lines of a candidate.
 
@@ -52,6 +54,8 @@ def predict_sites(
         One reference per isotope.
     isotopes
         Isotopes to predict, for example ``("27Al", "31P")``.
+    partners
+        Elements to which sums over distances are made, for CP by contact time and for dephasing.
 
     Raises
     ------
@@ -109,9 +113,19 @@ def predict_sites(
                     eta_q=coupling.eta,
                     distance_to_h_ang=distance_to_hydrogen(candidate.structure, first),
                     environment=environments[first],
+                    dipolar_sums=_dipolar_sums(candidate.structure, first, partners),
                 )
             )
     return tuple(sites)
+
+
+def _dipolar_sums(structure: AtomicStructure, atom: int, partners: Collection[str]) -> dict[str, float]:
+    if not partners:
+        return {}
+    from .dipolar import hydrogen_sum, sums_over_neighbours
+
+    sums = sums_over_neighbours(structure, atom, partners)
+    return sums | {"HH": hydrogen_sum(structure, atom)} if "H" in sums else sums
 
 
 def _check(candidate: Candidate, site: SiteTensors, reference: Reference) -> None:

@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 from ..structures.vocabulary import Candidate, Frozen, Grade, Region, Tensor3
 from .constants import isotope as nucleus_of
 from .given import GivenPhase  # noqa: TC001  (pydantic evaluates the annotation)
+from .transfer import Transfer  # noqa: TC001
 
 
 class Method(Frozen):
@@ -198,7 +199,8 @@ class PredictedSite(Frozen):
     ``sigma_iso_ppm`` is None: its shift was measured, so that no reference and no error of DFT applies to it.
     ``width_ppm`` is a full width at half maximum that the line has beside the broadening of its spectrum. Where
     ``is_disordered``, the couplings have a Czjzek distribution, and ``cq_mhz`` is its typical one
-    (``disorder.typical_coupling``).
+    (``disorder.typical_coupling``). ``dipolar_sums`` are sums of r^-6 in angstrom^-6 over the neighbours of an element,
+    and under ``HH`` that among hydrogens about the nearest one; only where a measurement needs them.
     """
 
     candidate_id: str
@@ -218,6 +220,7 @@ class PredictedSite(Frozen):
     environment: str = ""
     width_ppm: float = Field(default=0.0, ge=0)
     is_disordered: bool = False
+    dipolar_sums: dict[str, float] = Field(default_factory=dict)
 
     @property
     def multiplicity(self) -> int:
@@ -238,6 +241,7 @@ class Experiment(StrEnum):
     CP = "cp"
     TRAPDOR = "trapdor"
     MQMAS = "mqmas"
+    REDOR = "redor"
 
     @property
     def counts_atoms(self) -> bool:
@@ -270,7 +274,7 @@ class Peak(Frozen):
 
     ``delta_iso_ppm`` is free of the second-order quadrupolar shift; ``position_ppm`` is the centre of
     gravity as observed. ``area`` is relative within its peak list; ``width_ppm`` is the full width at half
-    height.
+    height; ``dephasing`` is dS/S0 of REDOR or TRAPDOR.
     """
 
     label: str = ""
@@ -286,6 +290,8 @@ class Peak(Frozen):
     area_error: float | None = Field(default=None, gt=0)
     width_ppm: float | None = Field(default=None, gt=0)
     width_error_ppm: float | None = Field(default=None, gt=0)
+    dephasing: float | None = Field(default=None, ge=-0.2, le=1.2)
+    dephasing_error: float | None = Field(default=None, gt=0)
     source: str = ""
 
     @model_validator(mode="after")
@@ -297,6 +303,7 @@ class Peak(Frozen):
             "eta_q": (self.eta_q, self.eta_error),
             "area": (self.area, self.area_error),
             "width_ppm": (self.width_ppm, self.width_error_ppm),
+            "dephasing": (self.dephasing, self.dephasing_error),
         }
         for name, (value, error) in pairs.items():
             if (value is None) != (error is None):
@@ -323,6 +330,7 @@ class PeakList(Frozen):
     peaks: tuple[Peak, ...] = Field(min_length=1)
     source: str = ""
     sample: str = ""
+    transfer: Transfer | None = None
 
     @model_validator(mode="after")
     def _experiment_fits(self) -> Self:
@@ -352,6 +360,7 @@ class Spectrum(Frozen):
     source: str = ""
     notes: tuple[str, ...] = ()
     sample: str = ""
+    transfer: Transfer | None = None
 
     @model_validator(mode="after")
     def _axis_matches(self) -> Self:

@@ -237,12 +237,18 @@ def _problem(
     """The match of the living candidates with the measurements of the complete isotopes."""
     from ..analysis.matching.search import Problem as MatchProblem
     from ..analysis.prediction import predict_sites
-    from .candidates import always_present_ids
+    from .candidates import always_present_ids, partners_of
 
     n_all = len(decision.alive) + len(decision.ruled_out)
     used = {isotope: references[isotope] for isotope in decision.complete if isotope in references}
     predicted: dict[str, Sequence[PredictedSite]] = {
-        candidate.id: predict_sites(candidate, own_sites(candidate, tensors, decision.protocol), used, tuple(used))
+        candidate.id: predict_sites(
+            candidate,
+            own_sites(candidate, tensors, decision.protocol),
+            used,
+            tuple(used),
+            partners=partners_of(inputs.measurements),
+        )
         for candidate in decision.alive
     }
     measured = [m for m in inputs.measurements if m.isotope in used]

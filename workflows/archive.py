@@ -138,7 +138,7 @@ def _replayed(folder: Path, manifest: Manifest) -> ArchiveCheck:
     from ..analysis.given_phases import given_sites
     from ..analysis.matching import match
     from ..analysis.prediction import predict_sites
-    from .candidates import read_measurements
+    from .candidates import partners_of, read_measurements
     from .study import load_study, phases_of
 
     try:
@@ -166,7 +166,13 @@ def _replayed(folder: Path, manifest: Manifest) -> ArchiveCheck:
     sites = [
         site
         for candidate in candidates
-        for site in predict_sites(candidate, result.tensors.get(candidate.id, ()), references, tuple(references))
+        for site in predict_sites(
+            candidate,
+            result.tensors.get(candidate.id, ()),
+            references,
+            tuple(references),
+            partners=partners_of(measurements),
+        )
     ]
     sites += [site for phase in phases_of(study) for site in given_sites(phase, study.nmr.isotopes)]
     shift, told = _compare_sites(result, {(s.candidate_id, s.isotope, s.atom_indices): s.delta_iso_ppm for s in sites})

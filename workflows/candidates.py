@@ -83,8 +83,30 @@ def read_measurements(measured: Iterable[MeasuredSettings]) -> tuple[Measurement
     found = []
     for settings in measured:
         measurement = _read_measurement(settings)
-        found.append(measurement.model_copy(update={"sample": settings.sample}) if settings.sample else measurement)
+        own = {"sample": settings.sample, "transfer": settings.transfer}
+        _check_dephasing(measurement, settings)
+        found.append(measurement.model_copy(update={key: value for key, value in own.items() if value}))
     return tuple(found)
+
+
+def _check_dephasing(measurement: Measurement, settings: MeasuredSettings) -> None:
+    """Refuse dephasings of which nobody said by what and for how long."""
+    from ..analysis.measurements import MeasurementError
+
+    is_told = settings.transfer is not None and settings.transfer.dephasing_isotope is not None
+    has_any = measurement.kind == "peaks" and any(peak.dephasing is not None for peak in measurement.peaks)
+    is_difference = measurement.kind == "spectrum" and measurement.experiment is Experiment.REDOR
+    if (has_any or is_difference) and not is_told:
+        what = "a dephasing of its peaks" if has_any else "a REDOR difference"
+        raise MeasurementError(
+            f"{settings.path}: {what} says nothing without the spins and the time; give 'transfer: "
+            "{dephasing_isotope: 31P, dephasing_time_ms: 1.5}' for it in the study or in a manifest in YAML"
+        )
+
+
+def partners_of(measurements: Iterable[Measurement]) -> tuple[str, ...]:
+    """Elements to which the distances of every site count, for contact and dephasing times."""
+    return tuple(dict.fromkeys(e for m in measurements if m.transfer is not None for e in m.transfer.partners))
 
 
 def _read_measurement(m: MeasuredSettings) -> Measurement:

@@ -54,7 +54,7 @@ def run_match(
     from ..analysis.given_phases import given_sites, missing_isotopes
     from ..analysis.match_library import check_one_method_each, read_library
     from ..analysis.report import write_report
-    from .candidates import read_measurements
+    from .candidates import partners_of, read_measurements
     from .measured_files import gather
 
     measured, settings = gather(files, options)
@@ -84,7 +84,7 @@ def run_match(
             ),
         ),
     )
-    computed = _with_disorder(_predict(library, used), disordered, library)
+    computed = _with_disorder(_predict(library, used, partners_of(measurements)), disordered, library)
     sites = (*computed, *(site for phase in given for site in given_sites(phase, isotopes)))
     beside = f" and {counted(len(given), 'phase')} with given lines" if given else ""
     nuclei = ", ".join(dict.fromkeys([*used, *(site.isotope for site in sites)]))
@@ -154,7 +154,7 @@ def _n_values(measurement: Measurement) -> int:
     """Number of measured values: of a spectrum its independent points, of a list its shifts, couplings and etas."""
     if isinstance(measurement, Spectrum):
         return round(len(measurement.axis_ppm) / measurement.noise_correlation_points)
-    fields = ("delta_iso_ppm", "position_ppm", "cq_mhz", "eta_q", "area")
+    fields = ("delta_iso_ppm", "position_ppm", "cq_mhz", "eta_q", "area", "dephasing")
     return sum(getattr(peak, field) is not None for peak in measurement.peaks for field in fields)
 
 
@@ -206,13 +206,15 @@ def _references(
     return used, notes
 
 
-def _predict(library: Library, references: Mapping[str, Reference]) -> tuple[PredictedSite, ...]:
+def _predict(
+    library: Library, references: Mapping[str, Reference], partners: Sequence[str]
+) -> tuple[PredictedSite, ...]:
     from ..analysis.prediction import predict_sites
 
     return tuple(
         site
         for entry in library.entries
-        for site in predict_sites(entry.candidate, entry.tensors, references, tuple(references))
+        for site in predict_sites(entry.candidate, entry.tensors, references, tuple(references), partners=partners)
     )
 
 

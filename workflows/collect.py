@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ..analysis.given_phases import given_sites
 from ..analysis.vocabulary import Relaxation, SiteTensors, Spectrum, StudyResult
 from ..structures.errors import SurfshiftError
-from .candidates import Inputs, always_present_ids
+from .candidates import Inputs, always_present_ids, partners_of
 from .jobs import moving_sites, wanted_sites
 from .queue.records import JobStatus, Snapshot
 from .reference_choice import engine_notes, with_references
@@ -274,7 +274,11 @@ def _predicted(
         site
         for relaxation in relaxations
         for site in predict_sites(
-            relaxation.candidate, tensors[relaxation.candidate.id], inputs.references, tuple(inputs.references)
+            relaxation.candidate,
+            tensors[relaxation.candidate.id],
+            inputs.references,
+            tuple(inputs.references),
+            partners=partners_of(inputs.measurements),
         )
     )
 

@@ -15,6 +15,7 @@ from pydantic import AfterValidator, Field, ValidationError, field_validator, mo
 
 from ..analysis.matching.settings import MatchSettings
 from ..analysis.spectra_io import Correction
+from ..analysis.transfer import Transfer  # noqa: TC001  (pydantic evaluates the annotation)
 from ..analysis.vocabulary import Experiment  # noqa: TC001  (pydantic evaluates the annotation)
 from ..structures.errors import nearest
 from ..structures.vocabulary import Frozen, content_hash
@@ -186,7 +187,8 @@ class MeasuredSettings(Frozen):
 
     Of a spectrum, isotope, field, spinning rate and experiment may be left out where its file states them. ``sample``
     names the sample (before, after) where the study holds several, which then share candidates and site errors;
-    ``name`` is what the report calls the measurement, the file's name without it.
+    ``name`` is what the report calls the measurement, the file's name without it. ``transfer`` states contact and
+    dephasing times of CP, REDOR and TRAPDOR.
     """
 
     sample: str = Field(default="", max_length=80)
@@ -201,6 +203,7 @@ class MeasuredSettings(Frozen):
     row: int | None = Field(default=None, ge=0)
     part: Literal["processed", "fid"] | None = None
     correction: Correction = Correction()
+    transfer: Transfer | None = None
 
     @model_validator(mode="after")
     def _one_file(self) -> Self:

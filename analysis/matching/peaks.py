@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from .rival import log_flat_density
-from .sites import listing_probability, second_order_shifts
+from .sites import dephasings, listing_probability, second_order_shifts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -546,8 +546,31 @@ def _observe(table: SiteTable, peak_list: PeakList, settings: MatchSettings) -> 
             eta_chi2[j] = (peak.eta_q - table.eta) ** 2 / spread
             log_eta[j] = -0.5 * math.log(2.0 * math.pi * spread)
             width[j] += 1
+    if any(peak.dephasing is not None for peak in peak_list.peaks):
+        _add_dephasing(table, peak_list, log_eta, eta_chi2, width)
     flat = np.array([log_flat_density(peak, table.isotope, settings) for peak in peak_list.peaks])
     return _Observed(residual, is_shift, rows, variance, merge, log_eta, eta_chi2, width, flat)
+
+
+def _add_dephasing(
+    table: SiteTable,
+    peak_list: PeakList,
+    log_density: NDArray[np.float64],
+    chi2: NDArray[np.float64],
+    width: NDArray[np.int64],
+) -> None:
+    """Add how well each site's expected dephasing agrees with that of each peak, (j, n); a peak of anything else may
+    have any from 0 to 1, and so may a site of which no distances are known.
+    """
+    mean, error = dephasings(table, peak_list)
+    known = np.isfinite(error)
+    for j, peak in enumerate(peak_list.peaks):
+        if peak.dephasing is None or peak.dephasing_error is None:
+            continue
+        spread = np.where(known, error, 1.0) ** 2 + peak.dephasing_error**2
+        chi2[j] += np.where(known, (peak.dephasing - mean) ** 2 / spread, 0.0)
+        log_density[j] += np.where(known, -0.5 * np.log(2.0 * math.pi * spread), 0.0)
+        width[j] += 1
 
 
 def _scalars(residual: NDArray[np.float64], tilt: NDArray[np.float64], total: NDArray[np.float64]) -> _Scalars:

@@ -10,14 +10,15 @@ from ..constants import isotope as nucleus_of
 from ..constants import larmor_mhz
 from ..mqmas import ISOTROPIC_SHARE, excitation
 from ..tensors import second_order_shift_ppm, second_order_width_ppm
-from ..vocabulary import Experiment
+from ..vocabulary import Experiment, PeakList
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from ..vocabulary import PeakList, PredictedSite, Reference, Spectrum
+    from ..transfer import Transfer
+    from ..vocabulary import PredictedSite, Reference, Spectrum
     from .settings import MatchSettings
 
 
@@ -89,11 +90,15 @@ def visibility(table: SiteTable, measurement: PeakList | Spectrum, settings: Mat
 
     1 for one-pulse and echo; in MQMAS what is excited of its coupling. Under CP and TRAPDOR it falls with the distance
     r to 1H as 1 / (1 + (r / r0)^6), the distance law of the dipolar coupling squared; 0 without hydrogen; 1H itself is
-    always seen.
+    always seen. With a contact time it is what has built up by then; a difference spectrum shows what was dephased.
     """
-    experiment = measurement.experiment
+    experiment, transfer = measurement.experiment, measurement.transfer
     if experiment is Experiment.MQMAS:
         return excitation(table.isotope, table.cq)
+    if transfer is not None and transfer.dephasing_isotope is not None and not isinstance(measurement, PeakList):
+        return np.maximum(dephasings(table, measurement)[0], 0.0)
+    if experiment is Experiment.CP and transfer is not None and transfer.contact_time_ms is not None:
+        return _cp_shares(table, transfer)
     if not experiment.is_surface_selective or nucleus_of(table.isotope).element == "H":
         return np.ones(len(table))
     half = settings.cp_range_ang if experiment is Experiment.CP else settings.trapdor_range_ang
@@ -102,6 +107,36 @@ def visibility(table: SiteTable, measurement: PeakList | Spectrum, settings: Mat
     )
     result: NDArray[np.float64] = 1.0 / (1.0 + (distance / half) ** 6)
     return result
+
+
+def _cp_shares(table: SiteTable, transfer: Transfer) -> NDArray[np.float64]:
+    """Share (n,) of each signal that a contact time builds up; from the nearest hydrogen if only that is known."""
+    from ..dipolar import cp_rate, cp_share
+
+    nearest = [0.0 if site.distance_to_h_ang is None else site.distance_to_h_ang**-6 for site in table.sites]
+    sums = [
+        (site.dipolar_sums.get("H", alone), site.dipolar_sums.get("HH", 0.0))
+        for site, alone in zip(table.sites, nearest, strict=True)
+    ]
+    contact = transfer.contact_time_ms or 0.0
+    return np.array([cp_share(cp_rate(table.isotope, h, hh), contact, transfer.t1rho_ms) for h, hh in sums])
+
+
+def dephasings(table: SiteTable, measurement: PeakList | Spectrum) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Expected dS/S0 (n,) of each site and its error (n,); infinite error where distances are not known."""
+    from ..dipolar import redor_fraction, trapdor_fraction
+
+    transfer = measurement.transfer
+    if transfer is None or transfer.dephasing_isotope is None or transfer.dephasing_time_ms is None:
+        return np.zeros(len(table)), np.full(len(table), np.inf)
+    partner = nucleus_of(transfer.dephasing_isotope)
+    of = trapdor_fraction if partner.is_quadrupolar else redor_fraction
+    mean, error = np.zeros(len(table)), np.full(len(table), np.inf)
+    for k, site in enumerate(table.sites):
+        if partner.element in site.dipolar_sums:
+            total = site.dipolar_sums[partner.element] * transfer.abundance
+            mean[k], error[k] = of(table.isotope, partner.name, total, transfer.dephasing_time_ms)
+    return mean, error
 
 
 def listing_probability(
