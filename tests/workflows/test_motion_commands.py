@@ -72,7 +72,7 @@ def test_a_glass_that_was_killed_goes_on_to_the_end_it_would_have_had(
     for process in killed:
         process.kill()
     assert psutil.wait_procs(killed, timeout=60)[1] == []
-    before = logs[0].read_text().split()
+    before, begun = logs[0].read_text().split(), (logs[0].parent / "run.json").stat()
     assert 4 <= len(before) < 62
     monkeypatch.chdir(tmp_path)
     assert call(monkeypatch, *GLASS, "--json") == 0
@@ -82,6 +82,8 @@ def test_a_glass_that_was_killed_goes_on_to_the_end_it_would_have_had(
     # what was done before the kill was not done again
     after = logs[0].read_text().split()
     assert after[: len(before)] == before
+    again = (logs[0].parent / "run.json").stat()
+    assert (again.st_ino, again.st_mtime_ns) == (begun.st_ino, begun.st_mtime_ns)
     assert len(after) == 62
     whole = make_glass(
         random_phosphate(4, 2.0, seed=1),
