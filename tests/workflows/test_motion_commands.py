@@ -96,6 +96,16 @@ def test_a_glass_that_was_killed_goes_on_to_the_end_it_would_have_had(
     np.testing.assert_allclose(found.quenched.cart_coords, whole.quenched.cart_coords, atol=1e-6)
     # the structure can be given to a study
     assert sorted(read_structure(tmp_path / "glass" / "glass.cif").elements) == sorted(found.structure.elements)
+    # more steps of relaxation go on from it, and fewer do not take it back
+    longer = [*GLASS[:-3], "60", *GLASS[-2:], "--json"]
+    assert call(monkeypatch, *longer) == 0
+    further = Glass.model_validate_json(capsys.readouterr().out)
+    assert 20 == found.n_relax_steps < further.n_relax_steps <= 60
+    assert further.energy_ev < found.energy_ev
+    np.testing.assert_array_equal(further.quenched.cart_coords, found.quenched.cart_coords)
+    assert (logs[0].parent / "run.json").stat().st_mtime_ns == begun.st_mtime_ns
+    assert call(monkeypatch, *GLASS, "--json") == 0
+    assert Glass.model_validate_json(capsys.readouterr().out) == further
     # the same command computes nothing more, another glass does not go into the same folder
     assert call(monkeypatch, *GLASS) == 0
     assert call(monkeypatch, *GLASS[:-2], "--seed", "2", *GLASS[-2:]) == 2
