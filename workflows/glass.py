@@ -146,3 +146,37 @@ def make_glass(
         models=models,
         cpu_seconds=time.process_time() - started,
     )
+
+
+def relax_further(glass: Glass, max_relax_steps: int, folder: Path | str, relaxing: Calculator) -> Glass:
+    """A glass that was not relaxed to its end, relaxed with up to ``max_relax_steps`` in all.
+
+    Parameters
+    ----------
+    glass
+        From ``make_glass``.
+    folder
+        Keeps the state of the relaxation.
+    relaxing
+        The calculator of its relaxation.
+    """
+    started = time.process_time()
+    relaxed, energy, force, n_steps = relax_glass(
+        glass.structure,
+        relaxing,
+        fmax_ev_per_ang=glass.settings.fmax_ev_per_ang,
+        max_steps=max_relax_steps - glass.n_relax_steps,
+        folder=Path(folder),
+        moves_cell=glass.settings.moves_cell,
+    )
+    return glass.model_copy(
+        update={
+            "structure": relaxed,
+            "network": network_statistics(relaxed),
+            "energy_ev": energy,
+            "max_force_ev_per_ang": force,
+            "n_relax_steps": glass.n_relax_steps + n_steps,
+            "settings": glass.settings.model_copy(update={"max_relax_steps": max_relax_steps}),
+            "cpu_seconds": glass.cpu_seconds + time.process_time() - started,
+        }
+    )

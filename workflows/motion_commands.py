@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from .glass import Glass
+    from .glass import Glass, GlassSettings
     from .mode_following import PhononRun
     from .motion_flows import ForceModel
 
@@ -239,7 +239,7 @@ def glass_of(
     """Make a glass in a folder, print its network, write ``glass.json`` and ``glass.cif``."""
     from .export import export_candidate
     from .glass import GlassSettings
-    from .motion_flows import GlassMaker
+    from .motion_flows import FurtherGlassMaker, GlassMaker
     from .motion_run import run_alone
     from .packing import random_lipon, random_phosphate
     from .progress import Progress
@@ -267,15 +267,26 @@ def glass_of(
     name = f"{compound}-glass"
     place = (folder or Path(name)).expanduser().resolve()
     told = _quiet(console, as_json)
-    maker = GlassMaker(settings=wanted, model=_model(models[0]), relax_model=_model(models[1]))
-    found: Glass = run_alone(
-        place,
-        lambda: maker.make(start),
-        {"start": start.content_id, "settings": wanted.model_dump(mode="json"), "models": list(models)},
-        name=name,
-        progress=Progress(told, name),
-        retry_failed=retry_failed,
-    )
+    found = _kept_glass(place, start, wanted, models)
+    if found is None:
+        found = run_alone(
+            place,
+            lambda: GlassMaker(settings=wanted, model=_model(models[0]), relax_model=_model(models[1])).make(start),
+            {"start": start.content_id, "settings": wanted.model_dump(mode="json"), "models": list(models)},
+            name=name,
+            progress=Progress(told, name),
+            retry_failed=retry_failed,
+        )
+    elif not found.is_relaxed and found.settings.max_relax_steps < wanted.max_relax_steps:
+        steps, before = wanted.max_relax_steps, found
+        found = run_alone(
+            place / f"relaxed-{steps}",
+            lambda: FurtherGlassMaker(max_relax_steps=steps, relax_model=_model(models[1])).make(before),
+            {"glass": before.structure.content_id, "steps": steps, "models": list(models)},
+            name=f"{name} relaxed further",
+            progress=Progress(told, name),
+            retry_failed=retry_failed,
+        )
     text = found.model_dump_json()
     write_atomically(place / "glass.json", text)
     (written,) = export_candidate(found.candidate(name), place, ("cif",), stem="glass")
@@ -285,6 +296,23 @@ def glass_of(
         _say(told, line)
     _say(told, f"structure: {place / written}; in a study file: structure: {written}")
     return found
+
+
+def _kept_glass(place: Path, start: AtomicStructure, wanted: GlassSettings, models: tuple[str, str]) -> Glass | None:
+    """The finished glass of a folder, if it is the one that is wanted but for the steps of its relaxation."""
+    from .glass import Glass
+    from .queue.folder import RunFolder
+
+    path, run = place / "glass.json", RunFolder(place)
+    if not path.is_file() or not run.is_submitted:
+        return None
+    try:
+        kept = Glass.model_validate_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValidationError):
+        return None  # the result is still in the queue
+    same = kept.settings.model_copy(update={"max_relax_steps": wanted.max_relax_steps}) == wanted
+    is_of = run.state().get("identity", {}).get("start") == start.content_id
+    return kept if same and is_of and kept.models == models else None
 
 
 def describe_glass(found: Glass) -> list[str]:

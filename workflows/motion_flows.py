@@ -82,6 +82,14 @@ def vitrify(start: AtomicStructure, settings: GlassSettings, model: ForceModel, 
 
 
 @job
+def settle_glass(glass: Glass, max_relax_steps: int, relax_model: ForceModel) -> Glass:
+    """A glass that was not relaxed to its end, relaxed further."""
+    from .glass import relax_further
+
+    return relax_further(glass, max_relax_steps, Path(), forces_of(relax_model))
+
+
+@job
 def move(
     structure: AtomicStructure, orbits: list[SiteOrbit], settings: AverageSettings, model: ForceModel
 ) -> list[Drawn]:
@@ -177,6 +185,21 @@ class GlassMaker(Maker):
         """One job whose output is a ``Glass``."""
         made: Job = vitrify(start, self.settings, self.model, self.relax_model)
         made.name = f"{self.name} {start.formula}"
+        return made
+
+
+@dataclass
+class FurtherGlassMaker(Maker):
+    """More steps of relaxation for a glass."""
+
+    name: str = "relax glass"
+    max_relax_steps: int = 500
+    relax_model: ForceModel = "7net-0"
+
+    def make(self, glass: Glass) -> Job:
+        """One job whose output is a ``Glass``."""
+        made: Job = settle_glass(glass, self.max_relax_steps, self.relax_model)
+        made.name = f"{self.name} {glass.structure.formula}"
         return made
 
 

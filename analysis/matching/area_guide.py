@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from .areas import AreaData
     from .peaks import PeakFit
     from .populations import PopulationFit
-    from .rival import Rival
     from .search import Problem, SubsetFit
     from .settings import MatchSettings
     from .sites import SiteTable
@@ -45,8 +44,8 @@ that fit the areas."""
 def guide_of(data: AreaData, populations: NDArray[np.float64], n_sites: int) -> NDArray[np.float64]:
     """What each peak's area says for each owner (j, n + 1), over unrelated areas, at given populations (m,).
 
-    Owners are the sites and, at last, a line of the stranger, if the data have one, or the background. All other lines
-    lie under the peaks with their chances, independently, and enter by mean and variance.
+    Owners are the sites and, at last, the background. All other lines lie under the peaks with their chances,
+    independently, and enter by mean and variance.
     """
     lines = data.signal * populations[data.member]
     missed = 1.0 - data.hidden.sum(axis=0)
@@ -67,20 +66,16 @@ def guide_of(data: AreaData, populations: NDArray[np.float64], n_sites: int) -> 
     value = np.where(has_area[:, None], value - np.log(len(data.area)), 0.0)
     guide = np.zeros((len(value), n_sites + 1))
     guide[:, :n_sites] = np.maximum(value[:, :n_sites], _LEAST)
-    if value.shape[1] > n_sites:
-        guide[:, -1] = np.maximum(value[:, -1], _LEAST)
     return guide
 
 
-def guided(
-    problem: Problem, fits: Sequence[SubsetFit], rough: Sequence[Sequence[PopulationFit]], *, beside_unknown: bool
-) -> list[SubsetFit]:
+def guided(problem: Problem, fits: Sequence[SubsetFit], rough: Sequence[Sequence[PopulationFit]]) -> list[SubsetFit]:
     """Fits with further assignments that the areas bear out at populations drawn from rough ones."""
     rng = np.random.default_rng(problem.settings.seed)
     draws, areas = [], []
     for fit, guess in zip(fits, rough, strict=True):
-        areas.append(problem.areas_of(fit, has_stranger=beside_unknown))
-        count = len(fit.members) + beside_unknown
+        areas.append(problem.areas_of(fit))
+        count = len(fit.members)
         if count < 2:
             draws.append(np.ones((1, problem.n_samples, max(count, 1))))
             continue
@@ -112,7 +107,6 @@ def guided(
             guides,
             lists=lists,
             settings=problem.settings,
-            rivals=problem.screen.rivals[isotope] if beside_unknown else None,
             may_be_absent=problem.n_samples > 1,
         )
     return [
@@ -132,7 +126,6 @@ def _with_guided(
     *,
     lists: Sequence[PeakList],
     settings: MatchSettings,
-    rivals: Sequence[Rival] | None,
     may_be_absent: bool,
 ) -> list[PeakFit]:
     """Fits (g) of subsets with further assignments, those found under their guides.
@@ -144,9 +137,7 @@ def _with_guided(
     if not owner or not lists:
         return list(fits)
     flat = [guide for several in guides for guide in several]
-    more = fit_subsets(
-        table, [rows[g] for g in owner], lists, settings, rivals=rivals, guides=flat, may_be_absent=may_be_absent
-    )
+    more = fit_subsets(table, [rows[g] for g in owner], lists, settings, guides=flat, may_be_absent=may_be_absent)
     found: list[list[PeakFit]] = [[fit] for fit in fits]
     for g, fit in zip(owner, more, strict=True):
         found[g].append(fit)

@@ -48,22 +48,6 @@ _SINGLE_PRECISION = 2e3
 _LOG_GAMMA = np.array([0.0, *(math.lgamma(number) for number in range(1, 400))])
 
 
-class Stranger(NamedTuple):
-    """What something unlisted would give to the areas of one list: ``n_lines`` lines of equal size.
-
-    ``share`` is the part of its atoms in each line and ``error`` the error of that; ``near`` (j,) the chance
-    that one of its lines lies where it is not told from each peak, ``listed`` the chance that a lone line shows.
-    ``member`` is its position behind the candidates of a subset.
-    """
-
-    member: int
-    n_lines: int
-    share: float
-    error: float
-    near: NDArray[np.float64]
-    listed: float
-
-
 class Ways(NamedTuple):
     """Ways (a,) in which the sites gave the peaks of one list.
 
@@ -208,20 +192,16 @@ def area_data(
     start: int,
     shares: NDArray[np.float64],
     settings: MatchSettings,
-    stranger: Stranger | None = None,
     hidden: NDArray[np.float64] | None = None,
 ) -> AreaData | None:
     """Measured areas of one list and what they may be made of; None if they cannot count atoms.
-
-    With a ``stranger`` the peaks that no site gave are its lines; it comes as one more member behind the others.
 
     Sites without a peak of their own hide under one of the others, to which they add, or were missed. ``shares``
     (n,) is each site's part of its candidate's atoms; ``start`` is the list's first column in ``fit.assignments``.
     Peaks of the background and peaks without an area are left out. ``hidden`` is ``hiding``, if that is known already.
     """
     has_area = np.array([peak.area is not None for peak in peak_list.peaks])
-    is_empty = not len(table) and stranger is None
-    if not peak_list.experiment.counts_atoms or is_empty or has_area.sum() < 2:
+    if not peak_list.experiment.counts_atoms or not len(table) or has_area.sum() < 2:
         return None
     area = np.array([peak.area or 0.0 for peak in peak_list.peaks])
     scale = max(float(area.sum()), 1e-300)
@@ -251,10 +231,9 @@ def area_data(
     expected += np.tensordot(hides, mean[0], 1)
     spread += np.tensordot(hides, mean[1], 1)
     ways = Ways(shown, (kinds != UNASSIGNED) & has_area, expected, spread, np.log(chances))
-    data = AreaData(
+    return AreaData(
         area / scale, np.where(has_area, np.maximum(variance, 1e-10), 1.0), hidden, signal, table.member, ways
     )
-    return data if stranger is None else _beside(data, stranger, kinds == UNASSIGNED, has_area)
 
 
 def hiding(table: SiteTable, peak_list: PeakList, fit: PeakFit, settings: MatchSettings) -> NDArray[np.float64]:
@@ -265,38 +244,6 @@ def hiding(table: SiteTable, peak_list: PeakList, fit: PeakFit, settings: MatchS
     hidden = hidden / (hidden.sum(axis=0) + 1.0 - listed)
     result: NDArray[np.float64] = np.where(hidden > _MIN_OPTION, hidden, 0.0)
     return result
-
-
-def _beside(data: AreaData, stranger: Stranger, is_odd: NDArray[np.bool_], has_area: NDArray[np.bool_]) -> AreaData:
-    """The data with a stranger's lines: odd peaks (a, j) are its own, its other lines may hide like those of sites."""
-    count, n_ways = stranger.n_lines, len(is_odd)
-    chance = stranger.listed * stranger.near
-    chance = chance / (chance.sum() + 1.0 - stranger.listed)
-    chance = np.where(chance > _MIN_OPTION, chance, 0.0)
-    hidden = np.concatenate([data.hidden, np.tile(chance[:, None], (1, count))], axis=1)
-    # as many of its lines are hidden as do not show
-    shown = np.arange(count)[None, :] < is_odd.sum(axis=1)[:, None]
-    left = (~shown).sum(axis=1)[:, None]
-    mean = stranger.share * (is_odd + left * chance)
-    spread = stranger.error**2 * is_odd + stranger.share**2 * left * chance * (1.0 - chance)
-    start = data.start
-    # members between the last with a site of the isotope and the stranger
-    absent = np.zeros((*is_odd.shape, stranger.member - start.expected.shape[2]))
-    ways = Ways(
-        np.concatenate([start.shown, shown], axis=1),
-        np.tile(has_area, (n_ways, 1)),
-        np.concatenate([start.expected, absent, mean[:, :, None]], axis=2),
-        np.concatenate([start.spread, absent, spread[:, :, None]], axis=2),
-        start.log_weight,
-    )
-    return AreaData(
-        data.area,
-        data.variance,
-        hidden,
-        np.concatenate([data.signal, np.full(count, stranger.share)]),
-        np.concatenate([data.member, np.full(count, stranger.member, dtype=np.int64)]),
-        ways,
-    )
 
 
 def _distinct(ways: Ways) -> Ways:

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 from .area_guide import guided
-from .populations import Effort, fit_populations
+from .populations import Effort
 from .unknown import unknown_log_evidence
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from .peak_screen import PeakScreen
-    from .populations import PopulationFit
-    from .search import Problem, SubsetFit
+    from numpy.typing import NDArray
 
+    from .search import Problem
 
-_REFINED = 4
-"""Explanations with something unlisted whose populations are fitted with care."""
+_NEAR, _BEST = 16, 4
+"""Most subsets weighed beside the first siblings, and most that are weighed beside all."""
+
+_FIRST = 12
+"""Parts of siblings, of each isotope and number of sites, that decide which subsets are weighed beside all."""
+
+_WITH_AREAS, _DRAWS = 3, 6
+"""Most subsets beside siblings whose areas are weighed, and how many siblings of each."""
 
 
 class Beside(NamedTuple):
@@ -27,46 +35,114 @@ class Beside(NamedTuple):
     log_evidence: float
 
 
-def beside_unknown(problem: Problem, screen: PeakScreen, max_members: int) -> list[Beside]:
+def beside_unknown(problem: Problem, max_members: int, log_priors: Sequence[float]) -> list[Beside]:
     """Explanations with something unlisted: alone (with the candidates always present), then beside more candidates.
 
+    Beside peak lists it is a sibling of the candidates or gives free lines. ``log_priors`` are those of a subset by its
+    number of candidates besides those always present; they decide only which are weighed with care.
     Spectra are explained by free lines only beside the candidates always present, so with spectra nothing is grown.
     """
+    screen = problem.screen
     if any(problem.spectra.values()):
         alone = float(screen.evidences([problem.always], beside_unknown=True)[0])
         return [Beside(problem.always, alone + _spectra_evidence(problem))]
-    return [Beside(*item) for item in screen.search(max_members, beside_unknown=True).items()]
+    free = screen.search(max_members, beside_unknown=True)
+    if not problem.siblings.counts:
+        return [Beside(*item) for item in free.items()]
+    siblings, gains, mean_gain = _siblings_beside(problem, free, log_priors)
+    share = problem.settings.free_share
+    found = []
+    for members, value in free.items():
+        total = value + math.log(share)
+        if members in siblings:
+            total = float(np.logaddexp(total, math.log1p(-share) + siblings[members]))
+        found.append(Beside(members, total + gains.get(members, mean_gain)))
+    return found
 
 
-def with_areas(problem: Problem, unknown: Sequence[tuple[Beside, float]]) -> list[tuple[Beside, float]]:
-    """Explanations with something unlisted and their log evidence (prior included), with that of the areas.
+def _siblings_beside(
+    problem: Problem, free: Mapping[tuple[int, ...], float], log_priors: Sequence[float]
+) -> tuple[dict[tuple[int, ...], float], dict[tuple[int, ...], float], float]:
+    """Log evidence of the peaks beside siblings, for the best subsets; what areas add to it; what they add on average.
 
-    Peaks that no candidate gave are the stranger's lines, others of its lines hide; its population is one more. The
-    best are weighed with care.
+    ``free`` is the log evidence of every subset beside free lines, by which the subsets are chosen.
     """
-    found = [
-        problem.with_peaks(members, peaks)
-        for members, peaks in problem.peak_fits([item.members for item, _ in unknown], beside_unknown=True)
-    ]
-    plain = [fit.log_evidence for fit in found]
-    found = guided(problem, found, [_populations(problem, fit, Effort.GLANCE) for fit in found], beside_unknown=True)
-    rough = [_populations(problem, fit, Effort.ROUGH) for fit in found]
-    values = [
-        value + fit.log_evidence - before + populations[0].log_evidence
-        for (_, value), fit, before, populations in zip(unknown, found, plain, rough, strict=True)
-    ]
-    best = sorted(range(len(values)), key=lambda g: -values[g])[:_REFINED]
-    for g in best:
-        full = _populations(problem, found[g], Effort.FULL, rough[g])
-        values[g] += full[0].log_evidence - rough[g][0].log_evidence
-    return [(item, value) for (item, _), value in zip(unknown, values, strict=True)]
+    prior = {members: log_priors[len(members) - len(problem.always)] for members in free}
+    near = sorted(free, key=lambda m: (-free[m] - prior[m], m))[:_NEAR]
+    first = with_parts(problem, near, slice(_FIRST))
+    best = sorted(near, key=lambda m: (-mean_evidence(problem, first[m]) - prior[m], m))[:_BEST]
+    rest = with_parts(problem, best, slice(_FIRST, None))
+    parts = first | {m: {key: np.concatenate([first[m][key], rest[m][key]]) for key in rest[m]} for m in best}
+    evidence = {members: mean_evidence(problem, parts[members]) for members in near}
+    best = sorted(best, key=lambda m: (-evidence[m] - prior[m], m))[:_WITH_AREAS]
+    gains = _area_gains(problem, {members: parts[members] for members in best})
+    mean_gain = _log_mean(
+        np.array([gains[members] for members in best]), np.array([evidence[m] + prior[m] for m in best])
+    )
+    return evidence, gains, mean_gain
 
 
-def _populations(
-    problem: Problem, fit: SubsetFit, effort: Effort, before: Sequence[PopulationFit] = ()
-) -> tuple[PopulationFit, ...]:
-    areas = problem.by_sample(problem.areas_of(fit, has_stranger=True))
-    return fit_populations(len(fit.members) + 1, areas, None, problem.settings, effort=effort, before=before)
+_Parts = dict[tuple[str, int], "NDArray[np.float64]"]
+"""Log evidence (k,) of the peak lists of an isotope beside each part with some number of sites."""
+
+
+def with_parts(problem: Problem, subsets: Sequence[tuple[int, ...]], chosen: slice) -> dict[tuple[int, ...], _Parts]:
+    """Log evidence of every subset beside the chosen parts of siblings."""
+    found: dict[tuple[int, ...], _Parts] = {members: {} for members in subsets}
+    for isotope, by_number in problem.siblings.parts.items():
+        for number, members_of in by_number.items():
+            parts = members_of[chosen]
+            pairs = [(*members, part) for members in subsets for part in parts]
+            values = problem.screen.evidences_of(isotope, pairs, beside_unknown=False) if pairs else np.zeros(0)
+            for members, row in zip(subsets, values.reshape(len(subsets), len(parts)), strict=True):
+                found[members][isotope, number] = row
+    return found
+
+
+def _by_template(problem: Problem, parts: _Parts) -> NDArray[np.float64]:
+    """Log evidence (t,) of the peak lists beside siblings with the numbers of sites of each template."""
+    means = {key: _log_mean(values) for key, values in parts.items()}
+    return np.array([sum(means[key] for key in count.items()) for count in problem.siblings.counts])
+
+
+def mean_evidence(problem: Problem, parts: _Parts) -> float:
+    """Log evidence of the peak lists beside a sibling, averaged over templates and parts."""
+    return _log_mean(_by_template(problem, parts))
+
+
+def _area_gains(problem: Problem, by_subset: Mapping[tuple[int, ...], _Parts]) -> dict[tuple[int, ...], float]:
+    """What areas add to the log evidence of subsets beside siblings: its mean over siblings that the peaks bear out."""
+    rng = np.random.default_rng(problem.settings.seed)
+    pairs = [
+        (*members, problem.sibling_of(_draw_parts(problem, parts, rng)))
+        for members, parts in by_subset.items()
+        for _ in range(_DRAWS)
+    ]
+    fits = problem.fit_lists(pairs)
+    before = np.array([fit.log_evidence for fit in fits])
+    fits = guided(problem, fits, [problem.with_populations(fit, effort=Effort.GLANCE).by_sample for fit in fits])
+    # less effort would undervalue many lines that hide, by up to 7 in log evidence
+    after = np.array([problem.with_populations(fit, effort=Effort.FULL).log_evidence for fit in fits])
+    gains = (after - before).reshape(len(by_subset), _DRAWS)
+    return {members: _log_mean(row) for members, row in zip(by_subset, gains, strict=True)}
+
+
+def _draw_parts(problem: Problem, parts: _Parts, rng: np.random.Generator) -> list[int]:
+    """Parts of one sibling, drawn in proportion to the evidence of the peak lists."""
+    templates = _by_template(problem, parts)
+    count = problem.siblings.counts[_draw(templates, rng)]
+    return [problem.siblings.parts[isotope][n][_draw(parts[isotope, n], rng)] for isotope, n in count.items()]
+
+
+def _draw(log_weights: NDArray[np.float64], rng: np.random.Generator) -> int:
+    weights = np.exp(log_weights - log_weights.max())
+    return int(rng.choice(len(weights), p=weights / weights.sum()))
+
+
+def _log_mean(values: NDArray[np.float64], log_weights: NDArray[np.float64] | None = None) -> float:
+    """Logarithm of the mean of exp(values), weighted."""
+    weights = np.zeros(len(values)) if log_weights is None else log_weights
+    return float(np.logaddexp.reduce(values + weights) - np.logaddexp.reduce(weights))
 
 
 def _spectra_evidence(problem: Problem) -> float:

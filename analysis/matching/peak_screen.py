@@ -7,20 +7,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .areas import Stranger
 from .peaks import peak_evidences
-from .rival import hiding_chance, rival_of
-from .sites import listing_probability
+from .rival import rival_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
     from .search import Problem
-
-_LEAST_SHARE_ERROR = 0.15
-"""Least relative error of the share that a line of something unlisted has of its atoms."""
 
 _ENOUGH = 3.0
 """Drop in log evidence after which larger subsets are not tried: nothing larger helps once the best one of a size
@@ -32,58 +27,46 @@ class PeakScreen:
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
-        everything = range(len(problem.ids))
+        everything = range(len(problem.member_sites))
         self.tables = {isotope: problem.table(isotope, everything) for isotope in problem.isotopes}
         self.rows = {
             isotope: [np.flatnonzero(table.member == i) for i in everything] for isotope, table in self.tables.items()
         }
+        listed = {isotope: problem.table(isotope, range(len(problem.ids))) for isotope in problem.isotopes}
         self.rivals = {
-            isotope: [rival_of(self.tables[isotope], peak_list, problem.settings) for peak_list in lists]
+            isotope: [rival_of(listed[isotope], peak_list, problem.settings) for peak_list in lists]
             for isotope, lists in problem.lists.items()
         }
-
-    def stranger(self, isotope: str, index: int, member: int) -> Stranger | None:
-        """What something unlisted may add to the areas of one list, learned from the candidates; None if nothing is.
-
-        ``member`` is its position behind the candidates beside it.
-
-        It has as many lines as a candidate on average, and each has the share of its atoms that is usual.
-        """
-        table, problem = self.tables[isotope], self.problem
-        if not len(table):
-            return None
-        shares = problem.shares(table, range(len(problem.ids)))
-        share = float(np.median(shares))
-        error = max(_LEAST_SHARE_ERROR * share, 1.5 * float(np.median(np.abs(shares - share))))
-        peak_list, rival = problem.lists[isotope][index], self.rivals[isotope][index]
-        return Stranger(
-            member=member,
-            n_lines=max(1, round(len(table) / len(np.unique(table.member)))),
-            share=share,
-            error=error,
-            near=hiding_chance(rival.log_density, peak_list, isotope, problem.settings),
-            listed=float(listing_probability(table, peak_list, problem.settings).mean()),
-        )
 
     def rows_of(self, isotope: str, members: Iterable[int]) -> NDArray[np.int64]:
         """Rows of the table of an isotope that the candidates of a subset hold, in their order."""
         return np.concatenate([np.zeros(0, dtype=np.int64), *(self.rows[isotope][i] for i in members)])
 
+    def unite(self, parts: Sequence[int]) -> None:
+        """One more member, with the rows of several."""
+        for isotope, rows in self.rows.items():
+            rows.append(self.rows_of(isotope, parts))
+
     def evidences(self, subsets: Iterable[tuple[int, ...]], *, beside_unknown: bool) -> NDArray[np.float64]:
         """Log evidence (g,) of each subset, given by positions of candidates."""
         chosen = list(subsets)
         total = np.zeros(len(chosen))
-        for isotope, table in self.tables.items():
-            sites = [self.rows_of(isotope, members) for members in chosen]
-            total += peak_evidences(
-                table,
-                sites,
-                self.problem.lists[isotope],
-                self.problem.settings,
-                rivals=self.rivals[isotope] if beside_unknown else None,
-                may_be_absent=self.problem.n_samples > 1,
-            )
+        for isotope in self.tables:
+            total += self.evidences_of(isotope, chosen, beside_unknown=beside_unknown)
         return total
+
+    def evidences_of(
+        self, isotope: str, subsets: Sequence[tuple[int, ...]], *, beside_unknown: bool
+    ) -> NDArray[np.float64]:
+        """Log evidence (g,) of the peak lists of one isotope under each subset."""
+        return peak_evidences(
+            self.tables[isotope],
+            [self.rows_of(isotope, members) for members in subsets],
+            self.problem.lists[isotope],
+            self.problem.settings,
+            rivals=self.rivals[isotope] if beside_unknown else None,
+            may_be_absent=self.problem.n_samples > 1,
+        )
 
     def search(self, largest: int, *, beside_unknown: bool) -> dict[tuple[int, ...], float]:
         """Subsets with up to ``largest`` candidates besides those always present, and their log evidence.

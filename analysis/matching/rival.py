@@ -10,7 +10,7 @@ give a narrow density only if they bear it out; a flat part keeps room for somet
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 _WIDTHS = (0.05, 0.1, 0.2, 0.35, 0.6, 1.0, 1.6)
 """Kernel widths tried, in standard deviations of all lines."""
+
+WIDE = 1.3
+"""Width of the distribution of lines of no kind that was seen, in standard deviations of all lines."""
 
 _SHAPES = (2.0, 8.0)
 """Least and largest shape of the distribution of the number of a stranger's lines that is believed."""
@@ -105,38 +108,53 @@ def log_flat_density(peak: Peak, isotope: str, settings: MatchSettings) -> float
     return value
 
 
-def kernel_widths(table: SiteTable, weights: NDArray[np.float64], settings: MatchSettings) -> tuple[float, float]:
-    """Widths in shift (ppm) and CQ (MHz) with which each candidate's lines are best foretold from the others'.
-
-    Both are the same multiple of the spread of all lines; the multiple maximises the density of each candidate's lines
-    under a kernel estimate from the other candidates (leave one out). A lone candidate foretells nothing: one spread.
-    """
-    spreads = []
+def spreads(table: SiteTable, weights: NDArray[np.float64], settings: MatchSettings) -> tuple[float, float]:
+    """Standard deviation of all lines in shift (ppm) and CQ (MHz), at least a part of the range of unknown lines."""
+    found = []
     for values, limit in (
         (table.delta, _LEAST_SPREAD["shift"] * settings.shift_range_ppm(table.isotope)),
         (table.cq, _LEAST_SPREAD["cq"] * settings.cq_range_mhz),
     ):
         mean = float(weights @ values)
-        spreads.append(max(limit, math.sqrt(float(weights @ (values - mean) ** 2))))
+        found.append(max(limit, math.sqrt(float(weights @ (values - mean) ** 2))))
+    return found[0], found[1]
+
+
+def kernel_widths(
+    table: SiteTable, weights: NDArray[np.float64], settings: MatchSettings, *, wide_share: float = 0.0
+) -> tuple[float, float]:
+    """Widths in shift (ppm) and CQ (MHz) with which each candidate's lines are best foretold from the others'.
+
+    Both are the same multiple of the spread of all lines; the multiple maximises the density of each candidate's lines
+    under a kernel estimate from the other candidates (leave one out), of which a part may be one normal distribution as
+    wide as ``WIDE`` spreads. A lone candidate foretells nothing: one spread.
+    """
+    scale = spreads(table, weights, settings)
     members = np.unique(table.member)
     if len(members) < 2:
-        return spreads[0], spreads[1]
+        return scale
     is_quadrupolar = bool(table.cq.any())
     best, chosen = -math.inf, _WIDTHS[-1]
     foreign = table.member[:, None] != table.member[None, :]
     prior = foreign * weights[None, :]
     prior = prior / np.clip(prior.sum(axis=1, keepdims=True), 1e-12, None)
-    flat = settings.stranger_share / settings.shift_range_ppm(table.isotope)
+
+    def density(values: NDArray[np.float64], centres: NDArray[np.float64], variance: NDArray[np.float64]) -> Any:
+        return np.exp(-0.5 * (values[:, None] - centres[None, :]) ** 2 / variance) / np.sqrt(variance)
+
+    rest = np.full(len(table), settings.stranger_share / settings.shift_range_ppm(table.isotope))
+    wide = density(table.delta, np.array([weights @ table.delta]), np.full((1, 1), (WIDE * scale[0]) ** 2))[:, 0]
+    if is_quadrupolar:
+        wide *= density(table.cq, np.array([weights @ table.cq]), np.full((1, 1), (WIDE * scale[1]) ** 2))[:, 0]
+    rest = rest + wide_share * wide
     for width in _WIDTHS:
-        variance = (width * spreads[0]) ** 2 + table.delta_error[None, :] ** 2
-        density = np.exp(-0.5 * (table.delta[:, None] - table.delta[None, :]) ** 2 / variance) / np.sqrt(variance)
+        found = density(table.delta, table.delta, (width * scale[0]) ** 2 + table.delta_error[None, :] ** 2)
         if is_quadrupolar:
-            variance = (width * spreads[1]) ** 2 + table.cq_error[None, :] ** 2
-            density *= np.exp(-0.5 * (table.cq[:, None] - table.cq[None, :]) ** 2 / variance) / np.sqrt(variance)
-        score = float(weights @ np.log((prior * density).sum(axis=1) + flat))
+            found *= density(table.cq, table.cq, (width * scale[1]) ** 2 + table.cq_error[None, :] ** 2)
+        score = float(weights @ np.log((1.0 - wide_share) * (prior * found).sum(axis=1) + rest))
         if score > best:
             best, chosen = score, width
-    return chosen * spreads[0], chosen * spreads[1]
+    return chosen * scale[0], chosen * scale[1]
 
 
 def _log_kernel(

@@ -13,11 +13,13 @@ from ..reference_fit import MixedMethodsError
 from ..vocabulary import PeakList, Spectrum
 from .area_guide import guided
 from .areas import AreaData, area_data, hiding
-from .beside import Beside, beside_unknown, with_areas
+from .beside import Beside, beside_unknown
 from .joint import JointModel
 from .peak_screen import PeakScreen
 from .peaks import PeakFit, fit_peaks, fit_subsets
 from .populations import AmplitudeForm, Effort, PopulationFit, fit_populations
+from .predictive import fit_probability
+from .siblings import Siblings, draw_siblings
 from .sites import SiteTable, site_table
 from .spectra import KernelStore, SpectrumFit, SpectrumTask, curve_parts, grid_of
 from .spectrum_screen import SpectrumScreen
@@ -41,21 +43,8 @@ _DOUBTFUL = 0.12
 _AREA_REACH = 8.0
 """Explanations whose lines fit worse than the best by more than this, in log evidence, are not saved by areas."""
 
-_SELECTION = 2.0
-"""Of many assignments of peaks to sites the best is judged, so that its nominal p is too high: over 125 simulated
-samples with the truth in the list, a nominal p below x came in a share of about x^2
-(benchmarks/matching_calibration.py)."""
-
 _NEAR = 40
 """Most explanations by peak lists whose areas are looked at."""
-
-_STRANGER_BONUS, _MAX_BONUS = 0.2, 2.5
-"""What is added to the log evidence of something unlisted for every ratio of areas, and at most: sizes and number of
-its lines are known only as like those of the candidates, which makes its areas fit too badly. Set on simulated samples
-(benchmarks/matching_calibration.py)."""
-
-_STRANGERS = 6
-"""Most explanations with something unlisted whose areas are weighed."""
 
 _REFINED, _REFINED_REACH = 8, 6.0
 """Most explanations by peak lists whose populations are fitted with care, and how far they may be from the best."""
@@ -143,14 +132,13 @@ class Problem:
         self.tasks = self._tasks()
         self.always = tuple(i for i, key in enumerate(self.ids) if key in settings.always_present)
         self.others = tuple(i for i in range(len(self.ids)) if i not in self.always)
+        self.member_sites = [self.sites[key] for key in self.ids]
+        self.siblings = self._draw_siblings()
         self.store = KernelStore()
         self._best_objective, self._hopeless, self._is_thorough = math.inf, _HOPELESS, True
         self._fits: dict[tuple[int, ...], SubsetFit] = {}
-        self._hiding: dict[tuple[tuple[int, ...], str, bool], NDArray[np.float64]] = {}
-        atoms = [
-            sum(site.multiplicity for site in self.sites[key] if site.isotope in self.isotopes) for key in self.ids
-        ]
-        self._atoms = [max(1, count) for count in atoms]
+        self._hiding: dict[tuple[tuple[int, ...], str], NDArray[np.float64]] = {}
+        self._atoms = [self._count(sites) for sites in self.member_sites]
         self.screen = PeakScreen(self)
 
     def _check(self, measurements: Sequence[Measurement]) -> None:
@@ -207,9 +195,36 @@ class Problem:
                 tasks.append(SpectrumTask(spectrum, self.grids[spectrum.name], group))
         return tasks
 
+    def _draw_siblings(self) -> Siblings:
+        """Siblings of the candidates, none with spectra; their parts become members behind the candidates."""
+        if self.tasks:
+            return Siblings((), {})
+        everyone = range(len(self.ids))
+        # phases with given lines are no siblings of computed candidates, and have none beside them
+        computed = [i for i in everyone if any(not site.is_given for site in self.member_sites[i])] or everyone
+        tables = {isotope: self.table(isotope, computed) for isotope in self.isotopes}
+        drawn = draw_siblings([self.member_sites[i] for i in computed], tables, self.lists, self.settings)
+        parts: dict[str, dict[int, range]] = {}
+        for isotope, by_number in drawn.parts.items():
+            parts[isotope] = {}
+            for number, several in by_number.items():
+                parts[isotope][number] = range(len(self.member_sites), len(self.member_sites) + len(several))
+                self.member_sites.extend(several)
+        return Siblings(drawn.counts, parts)
+
+    def sibling_of(self, parts: Sequence[int]) -> int:
+        """The member that has the sites of several parts of siblings."""
+        self.member_sites.append(tuple(site for part in parts for site in self.member_sites[part]))
+        self._atoms.append(self._count(self.member_sites[-1]))
+        self.screen.unite(parts)
+        return len(self.member_sites) - 1
+
+    def _count(self, sites: Sequence[PredictedSite]) -> int:
+        return max(1, sum(site.multiplicity for site in sites if site.isotope in self.isotopes))
+
     def table(self, isotope: str, members: Sequence[int]) -> SiteTable:
-        """Sites of one isotope of a subset."""
-        return site_table(isotope, [self.sites[self.ids[i]] for i in members], self.references.get(isotope))
+        """Sites of one isotope of a subset; siblings and their parts are members behind the candidates."""
+        return site_table(isotope, [self.member_sites[i] for i in members], self.references.get(isotope))
 
     def shares(self, table: SiteTable, members: Sequence[int]) -> NDArray[np.float64]:
         """Part of its candidate's atoms that each site holds, (n,)."""
@@ -256,16 +271,16 @@ class Problem:
             spectral_occam=joint.log_evidence + joint.misfit,
         )
         # with spectra the populations decide much of the evidence; areas alone only among explanations that are near
-        return self._with_populations(fit)
+        return self.with_populations(fit)
 
-    def areas_of(self, fit: SubsetFit, *, has_stranger: bool = False) -> dict[str, list[AreaData | None]]:
-        """What the areas of every list of each isotope may be made of; with a stranger as one more member."""
+    def areas_of(self, fit: SubsetFit) -> dict[str, list[AreaData | None]]:
+        """What the areas of every list of each isotope may be made of."""
         found: dict[str, list[AreaData | None]] = {}
         for isotope, table in fit.tables.items():
             start, shares = 0, self.shares(table, fit.members)
             found[isotope] = []
-            for index, peak_list in enumerate(self.lists[isotope]):
-                key = (fit.members, peak_list.name, has_stranger)
+            for peak_list in self.lists[isotope]:
+                key = (fit.members, peak_list.name)
                 if key not in self._hiding:
                     self._hiding[key] = hiding(table, peak_list, fit.peaks[isotope], self.settings)
                 data = area_data(
@@ -275,7 +290,6 @@ class Problem:
                     start=start,
                     shares=shares,
                     settings=self.settings,
-                    stranger=self.screen.stranger(isotope, index, len(fit.members)) if has_stranger else None,
                     hidden=self._hiding[key],
                 )
                 found[isotope].append(data)
@@ -291,7 +305,7 @@ class Problem:
                     found[self.sample_of[peak_list.name]].append(data)
         return found
 
-    def _with_populations(
+    def with_populations(
         self, fit: SubsetFit, *, effort: Effort = Effort.FULL, before: Sequence[PopulationFit] = ()
     ) -> SubsetFit:
         """The fit with its populations and their evidence."""
@@ -307,7 +321,7 @@ class Problem:
 
     def fit_probability(self, fit: SubsetFit) -> float:
         """Posterior predictive p-value of an explanation."""
-        return _fit_probability(list(fit.peaks.values()), list(fit.spectra.values()), self.settings.seed)
+        return fit_probability(list(fit.peaks.values()), list(fit.spectra.values()), self.settings.seed)
 
     def known_columns(self, isotope: str, spectrum: Spectrum) -> NDArray[np.float64]:
         """Lines of the candidates always present as fitted alone, (p, m) on the fitted axis."""
@@ -337,7 +351,7 @@ class Problem:
         fits = self._search()
         best = max(found.log_evidence for found in fits)
         fits = [
-            self._with_populations(found)
+            self.with_populations(found)
             if found.populations is None and found.log_evidence > best - _AREA_REACH
             else found
             for found in fits
@@ -351,7 +365,7 @@ class Problem:
             # beside spectra areas tell explanations apart; of something unlisted they say nothing for or against
             evidence += _area_evidence(scores)
         else:
-            evidence += self._doubt(scores)
+            evidence = _log_sum([evidence, self._of_another_kind(scores)])
         scores.append((None, evidence, evidence + math.log(self.settings.none_prior)))
         top = max(score for _, _, score in scores)
         total = sum(math.exp(score - top) for _, _, score in scores)
@@ -368,39 +382,31 @@ class Problem:
             key=lambda item: -item.probability,
         )
 
-    def _doubt(self, scores: Sequence[tuple[SubsetFit | None, float, float]]) -> float:
-        """What is added to the log evidence of something unlisted beside peak lists.
+    def _of_another_kind(self, scores: Sequence[tuple[SubsetFit | None, float, float]]) -> float:
+        """Log evidence of something unlisted that is like no candidate, from the fit of the best explanation alone.
 
-        One part makes up for areas that are foretold too roughly. The other counts a bad fit of the best explanation:
-        odds against a hypothesis under which data as far off come with probability p are at most 1 / (-e p ln p)
-        (Sellke, Bayarri and Berger 2001).
+        Odds against a hypothesis under which data as far off come with probability p are at most 1 / (-e p ln p)
+        (Sellke, Bayarri and Berger 2001), whatever the alternative; a fit that is good enough says nothing for it.
         """
         best = max(scores, key=lambda item: item[2])[0]
         p = 1.0 if best is None else max(self.fit_probability(best), 1e-12)
-        counted = [m for lists in self.lists.values() for m in lists if m.experiment.counts_atoms]
-        ratios = sum(max(0, sum(peak.area is not None for peak in m.peaks) - 1) for m in counted)
-        misfit = 1.0 + math.log(p) + math.log(-math.log(p)) if p < math.exp(-1.0) else 0.0
-        return min(_STRANGER_BONUS * ratios, _MAX_BONUS) - misfit
+        odds = 1.0 / (-math.e * p * math.log(p)) if p < math.exp(-1.0) else 1.0
+        if odds <= 1.0:
+            return -math.inf
+        listed = _log_sum([score for _, _, score in scores]) - math.log1p(-self.settings.none_prior)
+        return math.log(self.settings.free_share) + listed + math.log(odds - 1.0)
 
     def _with_unknown(self) -> list[tuple[Beside, float]]:
         """Explanations with something unlisted, with their log evidence weighted by the prior of their sizes."""
-        largest = self._largest() if not any(self.spectra.values()) else 0
+        # what is not in the list is itself one of at most max_members
+        largest = 0 if any(self.spectra.values()) else min(self.settings.max_members - 1, len(self.others))
         weights = [self.settings.size_ratio**size for size in range(largest + 1)]
         scale = 1.0 / sum(weights)
-        found = []
-        for item in beside_unknown(self, self.screen, largest):
-            size = len(item.members) - len(self.always)
-            prior = scale * weights[size] / math.comb(len(self.others), size)
-            found.append((item, item.log_evidence + math.log(prior)))
-        return found if self.tasks else self._with_areas(found)
-
-    def _with_areas(self, unknown: list[tuple[Beside, float]]) -> list[tuple[Beside, float]]:
-        """Explanations with something unlisted, the best of them with the evidence of the areas."""
-        unknown = sorted(unknown, key=lambda pair: (-pair[1], pair[0].members))
-        near = [pair for pair in unknown[:_STRANGERS] if pair[1] > unknown[0][1] - _AREA_REACH]
-        weighed = with_areas(self, near)
-        loss = max(before[1] - after[1] for before, after in zip(near, weighed, strict=True))
-        return [*weighed, *((item, value - loss) for item, value in unknown[len(near) :])]
+        log_priors = [math.log(scale * weight / math.comb(len(self.others), n)) for n, weight in enumerate(weights)]
+        return [
+            (item, item.log_evidence + log_priors[len(item.members) - len(self.always)])
+            for item in beside_unknown(self, largest, log_priors)
+        ]
 
     def _largest(self) -> int:
         return min(self.settings.max_members, len(self.others))
@@ -442,27 +448,25 @@ class Problem:
         """Fits of the subsets whose lines fit best; the best of them, areas roughly included, with populations."""
         reach = max(evidence.values()) - _AREA_REACH
         near = sorted((m for m, value in evidence.items() if value > reach and m), key=lambda m: (-evidence[m], m))
-        fits = self._fit_lists(near[:_NEAR])
-        glances = [self._with_populations(found, effort=Effort.GLANCE).by_sample for found in fits]
-        fits = guided(self, fits, glances, beside_unknown=False)
+        fits = self.fit_lists(near[:_NEAR])
+        glances = [self.with_populations(found, effort=Effort.GLANCE).by_sample for found in fits]
+        fits = guided(self, fits, glances)
         plain = {found.members: found for found in fits}
         self._fits |= plain
-        rough = [self._with_populations(found, effort=Effort.ROUGH) for found in fits]
+        rough = [self.with_populations(found, effort=Effort.ROUGH) for found in fits]
         rough.sort(key=lambda found: -self._log_posterior(found))
         best = self._log_posterior(rough[0])
         chosen = [found for found in rough[:_REFINED] if self._log_posterior(found) > best - _REFINED_REACH]
         refined = {
-            found.members: self._with_populations(plain[found.members], before=found.by_sample) for found in chosen
+            found.members: self.with_populations(plain[found.members], before=found.by_sample) for found in chosen
         }
         return [refined.get(found.members, found) for found in rough]
 
-    def _fit_lists(self, subsets: Sequence[tuple[int, ...]]) -> list[SubsetFit]:
+    def fit_lists(self, subsets: Sequence[tuple[int, ...]]) -> list[SubsetFit]:
         """Fits of many subsets to peak lists alone."""
-        return [self.with_peaks(members, peaks) for members, peaks in self.peak_fits(subsets, beside_unknown=False)]
+        return [self.with_peaks(members, peaks) for members, peaks in self.peak_fits(subsets)]
 
-    def peak_fits(
-        self, subsets: Sequence[tuple[int, ...]], *, beside_unknown: bool
-    ) -> list[tuple[tuple[int, ...], dict[str, PeakFit]]]:
+    def peak_fits(self, subsets: Sequence[tuple[int, ...]]) -> list[tuple[tuple[int, ...], dict[str, PeakFit]]]:
         """Subsets with their fits to the peak lists of each isotope."""
         found = {
             isotope: fit_subsets(
@@ -470,7 +474,6 @@ class Problem:
                 [self.screen.rows_of(isotope, members) for members in subsets],
                 self.lists[isotope],
                 self.settings,
-                rivals=self.screen.rivals[isotope] if beside_unknown else None,
                 may_be_absent=self.n_samples > 1,
             )
             for isotope in self.isotopes
@@ -565,33 +568,3 @@ def _shares(unknown: Sequence[tuple[Beside, float]]) -> dict[int, float]:
         for index in item.members:
             shares[index] = shares.get(index, 0.0) + math.exp(value - total)
     return shares
-
-
-def _fit_probability(peaks: Sequence[PeakFit], spectra: Sequence[SpectrumFit], seed: int) -> float:
-    """Predictive p-value of an explanation: the least of several checks, corrected for their number.
-
-    The checks are the summed discrepancy of all peaks (its distribution with missed lines is sampled), the
-    worst single peak, and per spectrum the residual and the deviation of sites from their prior.
-    """
-    from scipy.stats import chi2
-
-    values: list[float] = []
-    n_data = sum(found.n_data for found in peaks)
-    if n_data:
-        rng = np.random.default_rng(seed)
-        draws = rng.chisquare(n_data, size=20000)
-        for found in peaks:
-            for probability, cost in found.missable:
-                draws += cost * (rng.random(len(draws)) < probability)
-        total = sum(found.discrepancy for found in peaks)
-        values.append((1.0 + float((draws >= total).sum())) / (1.0 + len(draws)))
-        n_peaks = sum(found.assignments.shape[1] for found in peaks)
-        single = (
-            min(float(chi2.sf(found.worst[0], found.worst[1])) for found in peaks if found.worst[1] > 0)
-            if any(found.worst[1] > 0 for found in peaks)
-            else 1.0
-        )
-        values.append(1.0 - (1.0 - single) ** n_peaks)
-        values = [min(1.0, 2.0 * min(values)) ** _SELECTION]
-    values += [probability for found in spectra for probability in found.probabilities]
-    return min(1.0, min(values) * len(values)) if values else 1.0

@@ -83,6 +83,12 @@ class MatchSettings(Frozen):
         Number of explanations that are extended when subsets are grown.
     least_population
         Least population of a candidate that counts as present; the prior of populations is flat above it.
+    n_siblings
+        Something unlisted is weighed beside peak lists as imagined candidates made of the sites of those listed: how
+        many choices of sites are drawn for each nucleus and number of sites.
+    free_share
+        Part of what is unlisted that is like no candidate: any number of lines, each for itself, instead of those of
+        imagined candidates, and whatever a bad fit of the best explanation speaks for.
     n_population_samples, seed
         Random samples of the populations per candidate beyond the first, drawn with a fixed seed.
     energy_prior
@@ -118,6 +124,8 @@ class MatchSettings(Frozen):
     beam_width: int = Field(default=24, ge=1)
     growth_width: int = Field(default=5, ge=1)
     least_population: float = Field(default=0.0, ge=0, lt=0.2)
+    n_siblings: int = Field(default=64, ge=16)
+    free_share: float = Field(default=0.1, gt=0, lt=1)
     n_population_samples: int = Field(default=400, ge=200)
     seed: int = 0
     energy_prior: EnergyPrior | None = None

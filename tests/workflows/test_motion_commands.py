@@ -72,7 +72,7 @@ def test_a_glass_that_was_killed_goes_on_to_the_end_it_would_have_had(
     for process in killed:
         process.kill()
     assert psutil.wait_procs(killed, timeout=60)[1] == []
-    before = logs[0].read_text().split()
+    before, begun = logs[0].read_text().split(), (logs[0].parent / "run.json").stat()
     assert 4 <= len(before) < 62
     monkeypatch.chdir(tmp_path)
     assert call(monkeypatch, *GLASS, "--json") == 0
@@ -82,6 +82,8 @@ def test_a_glass_that_was_killed_goes_on_to_the_end_it_would_have_had(
     # what was done before the kill was not done again
     after = logs[0].read_text().split()
     assert after[: len(before)] == before
+    again = (logs[0].parent / "run.json").stat()
+    assert (again.st_ino, again.st_mtime_ns) == (begun.st_ino, begun.st_mtime_ns)
     assert len(after) == 62
     whole = make_glass(
         random_phosphate(4, 2.0, seed=1),
@@ -94,6 +96,16 @@ def test_a_glass_that_was_killed_goes_on_to_the_end_it_would_have_had(
     np.testing.assert_allclose(found.quenched.cart_coords, whole.quenched.cart_coords, atol=1e-6)
     # the structure can be given to a study
     assert sorted(read_structure(tmp_path / "glass" / "glass.cif").elements) == sorted(found.structure.elements)
+    # more steps of relaxation go on from it, and fewer do not take it back
+    longer = [*GLASS[:-3], "60", *GLASS[-2:], "--json"]
+    assert call(monkeypatch, *longer) == 0
+    further = Glass.model_validate_json(capsys.readouterr().out)
+    assert 20 == found.n_relax_steps < further.n_relax_steps <= 60
+    assert further.energy_ev < found.energy_ev
+    np.testing.assert_array_equal(further.quenched.cart_coords, found.quenched.cart_coords)
+    assert (logs[0].parent / "run.json").stat().st_mtime_ns == begun.st_mtime_ns
+    assert call(monkeypatch, *GLASS, "--json") == 0
+    assert Glass.model_validate_json(capsys.readouterr().out) == further
     # the same command computes nothing more, another glass does not go into the same folder
     assert call(monkeypatch, *GLASS) == 0
     assert call(monkeypatch, *GLASS[:-2], "--seed", "2", *GLASS[-2:]) == 2

@@ -97,11 +97,13 @@ def repair(run: RunFolder, controller: JobController, *, retry_failed: bool = Fa
             set_job(controller, document, state="RUNNING", remote__process_id=str(pid))
             adopted.append(name)
         elif state == "FAILED":
-            if retry_failed or output is None or is_disk_full(document.get("error") or ""):
-                reset_job(controller, document)
+            is_cut_off = output is None or is_disk_full(document.get("error") or "")
+            if retry_failed or is_cut_off:
+                reset_job(controller, document, keep_files=is_cut_off)
                 reset.append(name)
         elif output is None:
-            reset_job(controller, document)
+            # displacements, chunks and steps that are done are in the folder
+            reset_job(controller, document, keep_files=True)
             if state not in WAITING_STATES:
                 reset.append(name)
         else:

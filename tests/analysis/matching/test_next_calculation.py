@@ -83,7 +83,7 @@ def test_sites_of_a_missing_candidate_are_worth_computing_if_they_could_take_ove
     """Nobody explains the line, so a candidate without tensors might; the gain is bounded either way."""
     plan = Plan("new", "fast", "new", "new", 1.0, "", {"31P": (1,)}, 0.1)
     gains = []
-    for measured in (-32.0, -20.0):
+    for measured in (-30.0, -20.0):
         found = problem(-20.0, -15.0, -26.0, measured=measured)
         alive, none = explanations(found)
         (gain,) = calculation_gains(found, alive, none, [plan], draws=200)
