@@ -344,7 +344,8 @@ class Spectrum(Frozen):
     ``axis_ppm`` is ascending; ``intensity`` in any unit; ``noise`` is the standard deviation of one
     point of ``intensity``, and ``noise_correlation_points`` says how many neighbouring points carry one
     independent value of it (above 1 after zero filling or apodisation). ``notes`` say how it was read;
-    ``sample`` names the sample where there are several.
+    ``sample`` names the sample where there are several. ``satellites`` is the intensity of satellite transitions over
+    that after a short pulse; 0 leaves them out.
     """
 
     kind: Literal["spectrum"] = "spectrum"
@@ -361,6 +362,7 @@ class Spectrum(Frozen):
     notes: tuple[str, ...] = ()
     sample: str = ""
     transfer: Transfer | None = None
+    satellites: float = Field(default=0.0, ge=0, le=1)
 
     @model_validator(mode="after")
     def _axis_matches(self) -> Self:

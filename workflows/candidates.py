@@ -83,8 +83,9 @@ def read_measurements(measured: Iterable[MeasuredSettings]) -> tuple[Measurement
     found = []
     for settings in measured:
         measurement = _read_measurement(settings)
-        own = {"sample": settings.sample, "transfer": settings.transfer}
+        own = {"sample": settings.sample, "transfer": settings.transfer, "satellites": settings.satellites}
         _check_dephasing(measurement, settings)
+        _check_satellites(measurement, settings)
         found.append(measurement.model_copy(update={key: value for key, value in own.items() if value}))
     return tuple(found)
 
@@ -102,6 +103,19 @@ def _check_dephasing(measurement: Measurement, settings: MeasuredSettings) -> No
             f"{settings.path}: {what} says nothing without the spins and the time; give 'transfer: "
             "{dephasing_isotope: 31P, dephasing_time_ms: 1.5}' for it in the study or in a manifest in YAML"
         )
+
+
+def _check_satellites(measurement: Measurement, settings: MeasuredSettings) -> None:
+    """Refuse satellite transitions of nuclei that have none, or without spinning."""
+    from ..analysis.constants import isotope
+    from ..analysis.measurements import MeasurementError
+
+    if not settings.satellites:
+        return
+    if not isotope(measurement.isotope).is_half_integer_quadrupolar:
+        raise MeasurementError(f"{settings.path}: {measurement.isotope} has no satellite transitions; leave them out")
+    if not measurement.mas_rate_hz > 0:
+        raise MeasurementError(f"{settings.path}: satellites are simulated for spinning samples; give mas_rate_hz")
 
 
 def partners_of(measurements: Iterable[Measurement]) -> tuple[str, ...]:

@@ -188,7 +188,8 @@ class MeasuredSettings(Frozen):
     Of a spectrum, isotope, field, spinning rate and experiment may be left out where its file states them. ``sample``
     names the sample (before, after) where the study holds several, which then share candidates and site errors;
     ``name`` is what the report calls the measurement, the file's name without it. ``transfer`` states contact and
-    dephasing times of CP, REDOR and TRAPDOR.
+    dephasing times of CP, REDOR and TRAPDOR; ``satellites`` is the intensity of satellite transitions in a spectrum,
+    over that after a short pulse.
     """
 
     sample: str = Field(default="", max_length=80)
@@ -204,6 +205,7 @@ class MeasuredSettings(Frozen):
     part: Literal["processed", "fid"] | None = None
     correction: Correction = Correction()
     transfer: Transfer | None = None
+    satellites: float = Field(default=0.0, ge=0, le=1)
 
     @model_validator(mode="after")
     def _one_file(self) -> Self:
@@ -216,6 +218,8 @@ class MeasuredSettings(Frozen):
             for name in ("reference_mhz", "row", "part"):
                 if getattr(self, name) is not None:
                     raise ValueError(f"{name}: this key belongs to 'spectrum', not to 'peaks'")
+            if self.satellites:
+                raise ValueError("satellites: this key belongs to 'spectrum', not to 'peaks'")
             if self.correction != Correction():
                 raise ValueError("correction: this key belongs to 'spectrum', not to 'peaks'")
         return self

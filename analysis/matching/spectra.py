@@ -9,6 +9,7 @@ import numpy as np
 
 from ..kernels import SiteKernels, SiteShape, Synthesis, broadening_transform
 from ..mqmas import IsotropicKernels
+from ..satellites import SatelliteKernels
 from ..vocabulary import Experiment
 from .sites import visibility
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from .sites import SiteTable
 
 
-Kernels = SiteKernels | IsotropicKernels
+Kernels = SiteKernels | IsotropicKernels | SatelliteKernels
 
 MQMAS_ERROR_FRACTION = 0.25
 """Error of a line's height in an isotropic projection, whose intensities depend on the coupling and the pulses."""
@@ -140,6 +141,16 @@ def spectrum_kernels(shapes: Sequence[SiteShape], spectrum: Spectrum, synthesis:
     """Kernels of sites under the conditions of a spectrum."""
     if spectrum.experiment is Experiment.MQMAS:
         return IsotropicKernels(shapes, spectrum.isotope, spectrum.field_tesla, frequencies=synthesis.frequencies)
+    if spectrum.satellites > 0:
+        return SatelliteKernels(
+            shapes,
+            spectrum.isotope,
+            spectrum.field_tesla,
+            spectrum.mas_rate_hz,
+            share=spectrum.satellites,
+            frequencies=synthesis.frequencies,
+            window_ppm=synthesis.window_ppm,
+        )
     return SiteKernels(
         shapes,
         spectrum.isotope,

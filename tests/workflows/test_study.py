@@ -7,9 +7,17 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from surfshift.workflows.candidates import StudyContentError, build_candidates
+from surfshift.analysis.given_phases import GivenPhaseError
+from surfshift.analysis.measurements import MeasurementError
+from surfshift.workflows.candidates import (
+    StudyContentError,
+    always_present_ids,
+    build_candidates,
+    partners_of,
+    read_measurements,
+)
 from surfshift.workflows.jobs import moving_sites
-from surfshift.workflows.study import StudyFile, load_study
+from surfshift.workflows.study import StudyFile, load_study, phases_of
 from surfshift.workflows.study_yaml import StudyError, dotted
 from surfshift.workflows.template import TEMPLATE, write_template
 
@@ -305,3 +313,44 @@ def test_motion_that_does_not_fit_the_study_is_refused(tmp_path: Path) -> None:
     assert "17O is not in nmr.isotopes" in problems(tmp_path, SMALL + "motion: {isotopes: [17O]}\n")
     assert "not part of an adaptive run" in problems(tmp_path, SMALL + "motion: {}\nrun: {adaptive: true}\n")
     assert "n_snapshot" in problems(tmp_path, SMALL + "motion: {n_snapshot: 4}\n")
+
+
+GIVEN = """\
+phase: berlinite, published
+formula: AlPO4
+source: made for this test
+lines:
+  - {isotope: 27Al, delta_iso_ppm: 44.5, delta_error_ppm: 0.5, cq_mhz: 4.09, cq_error_mhz: 0.05}
+  - {isotope: 31P, delta_iso_ppm: -24.5, delta_error_ppm: 0.5}
+"""
+
+
+def test_given_phases_of_a_study_are_checked_before_it_runs(tmp_path: Path) -> None:
+    text = SMALL + "given_phases: known.yaml\nmatching: {always_present: ['berlinite, published']}\n"
+    assert "the file" in problems(tmp_path, text)
+    known = tmp_path / "known.yaml"
+    known.write_text(GIVEN, encoding="utf-8")
+    study = load_study(study_file(tmp_path, text))
+    assert study.given_phases == known
+    # which jobs run does not depend on it
+    assert study.job_hash == load_study(study_file(tmp_path, SMALL)).job_hash
+    (phase,) = phases_of(study)
+    assert always_present_ids(study, []) == (phase.id,)
+    assert "weighs computed candidates only" in problems(tmp_path, text + "run: {adaptive: true}\n")
+    known.write_text(GIVEN.replace("  - {isotope: 31P, delta_iso_ppm: -24.5, delta_error_ppm: 0.5}\n", ""))
+    with pytest.raises(GivenPhaseError, match="berlinite, published gives no line of 31P"):
+        load_study(study_file(tmp_path, text))
+
+
+def test_times_of_a_measurement_reach_it_and_dephasings_without_them_are_refused(tmp_path: Path) -> None:
+    peaks = tmp_path / "p.csv"
+    peaks.write_text("delta_iso_ppm,delta_error_ppm,dephasing,dephasing_error\n-20,1,0.3,0.05\n", encoding="utf-8")
+    text = SMALL + "measured:\n  - peaks: p.csv\n    isotope: 31P\n    field_tesla: 9.4\n    experiment: redor\n"
+    with pytest.raises(MeasurementError, match=r"p\.csv: a dephasing of its peaks says nothing"):
+        read_measurements(load_study(study_file(tmp_path, text)).measured)
+    text += "    transfer: {dephasing_isotope: 1H, dephasing_time_ms: 0.5}\n"
+    (measured,) = read_measurements(load_study(study_file(tmp_path, text)).measured)
+    assert measured.transfer is not None
+    assert measured.transfer.dephasing_isotope == "1H"
+    assert partners_of([measured]) == ("H",)
+    assert "belong together" in problems(tmp_path, text.replace(", dephasing_time_ms: 0.5", ""))
