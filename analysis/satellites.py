@@ -30,6 +30,7 @@ _NODES = (-4.0, -2.0, 0.0, 2.0, 4.0)
 _STEP_HZ, _MAX_POINTS, _MAX_SIDEBANDS = 60.0, 2**17, 1024
 _DENSITY = 30
 _LEAST_MHZ = 1e-3
+_NOTHING = 1e-5
 
 
 def transition_weight(spin: float, order: int) -> float:
@@ -148,7 +149,8 @@ class SatelliteKernels:
                         isotope, field_tesla, mas_rate_hz, cq_mhz=round(cq, 5), eta=eta, order=order
                     )
                     at = axis + site.delta_ppm
-                    inside = (at > window_ppm[0]) & (at < window_ppm[1])
+                    # between sidebands there is nothing
+                    inside = (at > window_ppm[0]) & (at < window_ppm[1]) & (density > _NOTHING * density.max())
                     phase = np.exp(-2j * math.pi * np.outer(frequencies, axis[inside]))
                     own = phase @ (density[inside] * float(axis[1] - axis[0]))
                     self.table[s, n, k] = own * np.exp(2j * math.pi * frequencies * self._shifts(cq, site.eta_q)[k])
