@@ -13,16 +13,20 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from surfshift.analysis.matching import MatchSettings, beside, search
 from surfshift.analysis.matching.beside import mean_evidence, with_parts
 from surfshift.analysis.matching.peaks import peak_evidences
 from surfshift.analysis.matching.search import Problem
+from surfshift.analysis.matching.siblings import DrawnSiblings
 from surfshift.analysis.matching.sites import site_table
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import matching_samples as samples
-from matching_calibration import SETTINGS
+
+SETTINGS = MatchSettings(max_members=4, size_ratio=1.0, least_population=0.1)
 
 
 def ideal(problem: Problem, members: tuple[int, ...], drawn: list[samples.Sites]) -> tuple[float, float]:
@@ -37,6 +41,37 @@ def ideal(problem: Problem, members: tuple[int, ...], drawn: list[samples.Sites]
         total += peak_evidences(table, subsets, problem.lists[isotope], problem.settings)
     weights = np.exp(total - total.max())
     return float(total.max() + np.log(weights.mean())), float(weights.sum() ** 2 / (weights**2).sum())
+
+
+def know_the_kind(n_parts: int = 300) -> None:
+    """Let matches weigh something unlisted by candidates drawn as those of the samples are, not by siblings.
+
+    What the match then says is nearly what an observer would say who knew how candidates come about, and only not
+    which one is missing: the sites of one nucleus are still drawn independently of those of the others.
+    """
+
+    def drawn(*arguments: Any) -> DrawnSiblings:
+        lists = arguments[2]
+        rng = np.random.default_rng(5)
+        isotopes = [isotope for isotope, several in lists.items() if several]
+        found: dict[str, dict[int, list[tuple[Any, ...]]]] = {isotope: {} for isotope in isotopes}
+        counts: list[dict[str, int]] = []
+        while len(counts) < n_parts or any(
+            number and len(parts) < n_parts for by_number in found.values() for number, parts in by_number.items()
+        ):
+            sites = samples.surface("drawn", rng)
+            by_isotope = {isotope: tuple(s for s in sites if s.isotope == isotope) for isotope in isotopes}
+            counts.append({isotope: len(own) for isotope, own in by_isotope.items()})
+            for isotope, own in by_isotope.items():
+                parts = found[isotope].setdefault(len(own), [])
+                if len(parts) < (n_parts if own else 1):
+                    parts.append(own)
+        return DrawnSiblings(
+            tuple(counts), {i: {number: tuple(parts) for number, parts in own.items()} for i, own in found.items()}
+        )
+
+    search.draw_siblings = drawn
+    beside._FIRST = 60
 
 
 def main() -> None:

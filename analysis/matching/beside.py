@@ -18,14 +18,19 @@ if TYPE_CHECKING:
 
     from .search import Problem
 
-_NEAR, _BEST = 16, 4
-"""Most subsets weighed beside the first siblings, and most that are weighed beside all."""
+_NEAR = 12
+"""Most subsets taken from those that fit best beside free lines; what they hold of one candidate or none comes along,
+since free lines know too little of what is missing to stand alone."""
 
-_FIRST = 12
-"""Parts of siblings, of each isotope and number of sites, that decide which subsets are weighed beside all."""
+_FIRST = 8
+"""Parts of siblings, of each isotope and number of sites, that every subset is weighed beside."""
 
-_WITH_AREAS, _DRAWS = 3, 6
-"""Most subsets beside siblings whose areas are weighed, and how many siblings of each."""
+_ROUGH, _FEW_DRAWS = 8, 4
+"""Most subsets whose areas are looked at, and beside how many siblings."""
+
+_BEST, _DRAWS, _WITH_CARE = 3, 16, 4
+"""Most subsets that are weighed beside all parts; beside how many siblings their areas are weighed, for areas of one
+sibling and of another differ by several in log evidence; and how many of these with care."""
 
 
 class Beside(NamedTuple):
@@ -69,17 +74,21 @@ def _siblings_beside(
     """
     prior = {members: log_priors[len(members) - len(problem.always)] for members in free}
     near = sorted(free, key=lambda m: (-free[m] - prior[m], m))[:_NEAR]
-    first = with_parts(problem, near, slice(_FIRST))
-    best = sorted(near, key=lambda m: (-mean_evidence(problem, first[m]) - prior[m], m))[:_BEST]
-    rest = with_parts(problem, best, slice(_FIRST, None))
-    parts = first | {m: {key: np.concatenate([first[m][key], rest[m][key]]) for key in rest[m]} for m in best}
+    few = {problem.always, *(tuple(sorted({*problem.always, i})) for members in near for i in members)}
+    near = [*near, *sorted(few & free.keys() - set(near))]
+    parts = with_parts(problem, near, slice(_FIRST))
     evidence = {members: mean_evidence(problem, parts[members]) for members in near}
-    best = sorted(best, key=lambda m: (-evidence[m] - prior[m], m))[:_WITH_AREAS]
-    gains = _area_gains(problem, {members: parts[members] for members in best})
-    mean_gain = _log_mean(
-        np.array([gains[members] for members in best]), np.array([evidence[m] + prior[m] for m in best])
-    )
-    return evidence, gains, mean_gain
+    near = sorted(near, key=lambda m: (-evidence[m] - prior[m], m))[:_ROUGH]
+    gains = _area_gains(problem, {m: parts[m] for m in near}, _FEW_DRAWS, 0)
+    best = sorted(near, key=lambda m: (-evidence[m] - prior[m] - gains[m], m))[:_BEST]
+    for members, more in with_parts(problem, best, slice(_FIRST, None)).items():
+        parts[members] = {key: np.concatenate([parts[members][key], more[key]]) for key in more}
+        evidence[members] = mean_evidence(problem, parts[members])
+    careful = _area_gains(problem, {m: parts[m] for m in best}, _DRAWS, _WITH_CARE)
+    weights = np.array([evidence[m] + prior[m] for m in best])
+    undervalued = _log_mean(np.array([careful[m] - gains[m] for m in best]), weights)
+    found = {m: value + undervalued for m, value in gains.items()} | careful
+    return evidence, found, _log_mean(np.array([careful[m] for m in best]), weights)
 
 
 _Parts = dict[tuple[str, int], "NDArray[np.float64]"]
@@ -110,20 +119,32 @@ def mean_evidence(problem: Problem, parts: _Parts) -> float:
     return _log_mean(_by_template(problem, parts))
 
 
-def _area_gains(problem: Problem, by_subset: Mapping[tuple[int, ...], _Parts]) -> dict[tuple[int, ...], float]:
-    """What areas add to the log evidence of subsets beside siblings: its mean over siblings that the peaks bear out."""
+def _area_gains(
+    problem: Problem, by_subset: Mapping[tuple[int, ...], _Parts], n_draws: int, n_careful: int
+) -> dict[tuple[int, ...], float]:
+    """What areas add to the log evidence of subsets beside siblings: its mean over siblings that the peaks bear out.
+
+    The best ``n_careful`` siblings of each subset are weighed with care, which gives lines that hide their due; what
+    that adds on average is added to the others.
+    """
     rng = np.random.default_rng(problem.settings.seed)
     pairs = [
         (*members, problem.sibling_of(_draw_parts(problem, parts, rng)))
         for members, parts in by_subset.items()
-        for _ in range(_DRAWS)
+        for _ in range(n_draws)
     ]
     fits = problem.fit_lists(pairs)
     before = np.array([fit.log_evidence for fit in fits])
-    fits = guided(problem, fits, [problem.with_populations(fit, effort=Effort.GLANCE).by_sample for fit in fits])
-    # less effort would undervalue many lines that hide, by up to 7 in log evidence
-    after = np.array([problem.with_populations(fit, effort=Effort.FULL).log_evidence for fit in fits])
-    gains = (after - before).reshape(len(by_subset), _DRAWS)
+    rough = [problem.with_populations(fit, effort=Effort.ROUGH) for fit in fits]
+    gains = (np.array([fit.log_evidence for fit in rough]) - before).reshape(len(by_subset), n_draws)
+    if n_careful:
+        chosen = np.argsort(-gains, axis=1, kind="stable")[:, :n_careful] + n_draws * np.arange(len(gains))[:, None]
+        several = [fits[i] for i in chosen.ravel()]
+        better = guided(problem, several, [rough[i].by_sample for i in chosen.ravel()])
+        after = np.array([problem.with_populations(fit).log_evidence for fit in better]).reshape(chosen.shape)
+        more = after - before[chosen] - gains.ravel()[chosen]
+        gains += more.mean(axis=1, keepdims=True)
+        gains.ravel()[chosen] = after - before[chosen]
     return {members: _log_mean(row) for members, row in zip(by_subset, gains, strict=True)}
 
 
