@@ -112,8 +112,8 @@ class GivenPhase(Frozen):
 
     @property
     def id(self) -> str:
-        """Content hash: equal phases have equal ids."""
-        return f"given-{content_hash(self.model_dump(mode='json'))}"
+        """Content hash: equal phases have equal ids, also where later versions know more keys."""
+        return f"given-{content_hash(self.model_dump(mode='json', exclude_defaults=True))}"
 
     @property
     def elements(self) -> dict[str, int]:

@@ -91,6 +91,21 @@ def page_data(result: StudyResult, coatings: Path | None = None) -> dict[str, An
                 "population": _population(populations.get(candidate.id)),
             }
             for candidate, relaxation in view.candidates
+        ]
+        + [
+            {
+                "id": phase.id,
+                "name": phase.phase,
+                "kind": "given",
+                "formula": phase.formula,
+                "atoms": sum(phase.elements.values()),
+                "colour": view.look(phase.phase).colour,
+                "energy_ev": None,
+                "converged": None,
+                "notes": [f"lines as measured: {phase.source}"],
+                "population": _population(populations.get(phase.id)),
+            }
+            for phase in result.given
         ],
         "charts": charts(view),
         "samples": _samples(view),
@@ -192,7 +207,7 @@ def charts(view: View) -> list[dict[str, Any]]:
 def _drawn(view: View) -> list[str]:
     """Ids of the candidates whose lines are simulated: the most probable, and those with the largest population."""
     present = {p.candidate_id: (p.probability_present, p.mean) for p in view.populations}
-    order = [candidate.id for candidate, _ in view.candidates]
+    order = [*(candidate.id for candidate, _ in view.candidates), *(phase.id for phase in view.result.given)]
     return sorted(order, key=lambda key: present.get(key, (-1.0, 0.0)), reverse=True)[:MAX_LINES]
 
 
@@ -279,6 +294,7 @@ def _spectrum_part(
     baseline = np.zeros(len(axis)) if curve is None else np.interp(axis, points, curve.baseline) / scale
     means = {p.candidate_id: p.mean for p in _populations(view, spectrum)}
     ids = {candidate.name: candidate.id for candidate, _ in view.candidates}
+    ids |= {phase.phase: phase.id for phase in view.result.given}
     fitted: dict[str, NDArray[np.float64]] = {}
     for key, part in (curve.parts if curve else {}).items():
         candidate = ids.get(key, key)

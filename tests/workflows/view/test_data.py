@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
-from surfshift.analysis.vocabulary import Experiment
+from surfshift.analysis.given import GivenPhase
+from surfshift.analysis.given_phases import given_sites
+from surfshift.analysis.matching import match
+from surfshift.analysis.mqmas import triple_quantum_position_ppm
+from surfshift.analysis.vocabulary import Experiment, Peak, PeakList, StudyResult
 from surfshift.workflows.view.data import page_data, structure_data
-
-if TYPE_CHECKING:
-    from surfshift.analysis.vocabulary import StudyResult
 
 
 def test_lines_at_the_fitted_populations_are_the_fit(result: StudyResult) -> None:
@@ -57,3 +56,34 @@ def test_structures_have_whole_polyhedra(result: StudyResult) -> None:
             bonds[end] = bonds.get(end, 0) + 1
     cations = [k for k, element in enumerate(scene["elements"]) if element != "O"]
     assert {bonds[k] for k in cations} == {4}
+
+
+def test_given_phases_and_mqmas_are_drawn_where_they_lie() -> None:
+    phase = GivenPhase.model_validate(
+        {
+            "phase": "published",
+            "formula": "AlPO4",
+            "source": "made for this test",
+            "lines": [
+                {"isotope": "27Al", "delta_iso_ppm": 44.5, "delta_error_ppm": 1.0, "cq_mhz": 4.1, "cq_error_mhz": 0.1}
+            ],
+        }
+    )
+    sites = given_sites(phase, ["27Al"])
+    place = triple_quantum_position_ppm("27Al", delta_iso_ppm=44.5, cq_mhz=4.1, eta=0.0, field_tesla=9.4)
+    coupling = {"cq_mhz": 4.1, "cq_error_mhz": 0.1, "eta_q": 0.0, "eta_error": 0.1}
+    peaks = (Peak(label="a", delta_iso_ppm=44.5, delta_error_ppm=1.0, **coupling),)
+    measured = PeakList(name="3Q", isotope="27Al", field_tesla=9.4, experiment="mqmas", peaks=peaks)
+    result = StudyResult(
+        name="x", relaxations=(), tensors={}, references=(), sites=sites, measurements=(measured,), provenance={},
+        assignment=match({phase.id: sites}, [measured], {}), given=(phase,),
+    )  # fmt: skip
+    data = page_data(result)
+    (shown,) = data["candidates"]
+    assert (shown["kind"], shown["name"], shown["atoms"]) == ("given", "published", 6)
+    assert shown["population"]["mean"] == 1.0
+    (chart,) = data["charts"]
+    line = np.array(chart["lines"][phase.id])
+    axis = chart["start"] + chart["step"] * np.arange(len(line))
+    assert abs(axis[line.argmax()] - place) < 2 * chart["step"]
+    assert abs(chart["bands"][0]["x"] - place) < 1e-9
