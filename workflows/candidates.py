@@ -95,6 +95,11 @@ def _check_dephasing(measurement: Measurement, settings: MeasuredSettings) -> No
     from ..analysis.measurements import MeasurementError
 
     is_told = settings.transfer is not None and settings.transfer.dephasing_isotope is not None
+    if is_told and settings.transfer is not None and settings.transfer.dephasing_isotope == measurement.isotope:
+        raise MeasurementError(
+            f"{settings.path}: {measurement.isotope} is observed and dephased by itself; dephasing_isotope is the "
+            "nucleus that receives the other pulses"
+        )
     has_any = measurement.kind == "peaks" and any(peak.dephasing is not None for peak in measurement.peaks)
     is_difference = measurement.kind == "spectrum" and measurement.experiment is Experiment.REDOR
     if (has_any or is_difference) and not is_told:

@@ -279,7 +279,7 @@ def spectrum(
     isotope: Annotated[str | None, typer.Option(help="Nucleus, if the file does not state it.")] = None,
     field_tesla: Annotated[float | None, typer.Option(help="Magnetic field in tesla.")] = None,
     mas_rate_hz: Annotated[float | None, typer.Option(help="Spinning rate in Hz, 0 for static.")] = None,
-    experiment: Annotated[str | None, typer.Option(help="one-pulse, echo, cp, trapdor or mqmas.")] = None,
+    experiment: Annotated[str | None, typer.Option(help="one-pulse, echo, cp, trapdor, mqmas or redor.")] = None,
     reference_mhz: Annotated[float | None, typer.Option(help="Frequency of 0 ppm, for axes in Hz.")] = None,
     row: Annotated[int | None, typer.Option(help="Row of a ser file or a stack, from 0.")] = None,
     fid: Annotated[bool, typer.Option("--fid", help="Transform the fid of Bruker data.")] = False,
@@ -373,7 +373,7 @@ def match(
     isotope: Annotated[str | None, typer.Option(help="Nucleus, where the files do not state it.")] = None,
     field_tesla: Annotated[float | None, typer.Option(help="Magnetic field in tesla.")] = None,
     mas_rate_hz: Annotated[float | None, typer.Option(help="Spinning rate in Hz, 0 for static.")] = None,
-    experiment: Annotated[str | None, typer.Option(help="one-pulse, echo, cp, trapdor or mqmas.")] = None,
+    experiment: Annotated[str | None, typer.Option(help="one-pulse, echo, cp, trapdor, mqmas or redor.")] = None,
     reference_mhz: Annotated[float | None, typer.Option(help="Frequency of 0 ppm, for axes in Hz or points.")] = None,
     row: Annotated[int | None, typer.Option(help="Row of a ser file or a stack, from 0.")] = None,
     references: Annotated[

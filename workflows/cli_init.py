@@ -36,7 +36,7 @@ def register(app: typer.Typer, say: Callable[[str], None]) -> None:
         spectrum: Annotated[Path | None, typer.Option("--spectrum", help="Measured spectrum.")] = None,
         field_tesla: Annotated[float | None, typer.Option(help="Magnetic field in tesla, of the measurement.")] = None,
         mas_rate_hz: Annotated[float | None, typer.Option(help="Spinning rate in Hz, 0 for static.")] = None,
-        experiment: Annotated[str | None, typer.Option(help="one-pulse, echo, cp, trapdor or mqmas.")] = None,
+        experiment: Annotated[str | None, typer.Option(help="one-pulse, echo, cp, trapdor, mqmas or redor.")] = None,
         workers: Annotated[
             Path | None, typer.Option("--workers", help="Workers' file of a cluster, from 'surfshift hpc init'.")
         ] = None,

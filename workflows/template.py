@@ -78,12 +78,16 @@ nmr:
 #     isotope: 31P
 #     field_tesla: 9.4
 #     mas_rate_hz: 12500
-#     experiment: one-pulse      # or echo, cp, trapdor, mqmas
+#     experiment: one-pulse      # or echo, cp, trapdor, mqmas, redor
+#     transfer: {contact_time_ms: 1.0}  # of CP; dephasing_isotope and dephasing_time_ms of REDOR and TRAPDOR
 #     sample: before             # only with several samples, which then share candidates
 #   - spectrum: spectrum_27Al.txt  # or a Bruker folder, .jdx, .csdf; what the file states may be left out
 #     isotope: 27Al
 #     field_tesla: 9.4
 #     mas_rate_hz: 12500         # 0 for a static sample
+#     satellites: 0.0            # 1: with the satellite transitions that a short pulse excites
+
+# given_phases: known.yaml       # phases known by measured lines, such as Li metal, weighed beside the candidates
 
 matching:
   always_present: [bulk]         # candidates that are known to be in the sample
@@ -310,7 +314,7 @@ def _measured(choices: Choices, isotopes: Sequence[str], folder: Path) -> list[s
     for key, value, advice in (
         ("field_tesla", choices.field_tesla, "9.4             # where the file lacks it"),
         ("mas_rate_hz", choices.mas_rate_hz, "12500           # spinning rate, 0 for a static sample"),
-        ("experiment", choices.experiment, "one-pulse        # or echo, cp, trapdor, mqmas"),
+        ("experiment", choices.experiment, "one-pulse        # or echo, cp, trapdor, mqmas, redor"),
     ):
         shown = f"{value:g}" if isinstance(value, float) else value
         lines.append(f"    # {key}: {advice}" if value is None else f"    {key}: {shown}")

@@ -60,7 +60,7 @@ class SiteTable(NamedTuple):
 def site_table(isotope: str, groups: Sequence[Sequence[PredictedSite]], reference: Reference | None) -> SiteTable:
     """Table of the sites of one isotope; ``groups`` holds the sites of each member of a subset.
 
-    Without a reference all sites must be given lines.
+    Without a reference no offset is shared, as for given lines alone.
     """
     pairs = [(m, site) for m, group in enumerate(groups) for site in group if site.isotope == isotope]
     sites = tuple(site for _, site in pairs)

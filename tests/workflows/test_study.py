@@ -353,4 +353,6 @@ def test_times_of_a_measurement_reach_it_and_dephasings_without_them_are_refused
     assert measured.transfer is not None
     assert measured.transfer.dephasing_isotope == "1H"
     assert partners_of([measured]) == ("H",)
+    with pytest.raises(MeasurementError, match="31P is observed and dephased by itself"):
+        read_measurements(load_study(study_file(tmp_path, text.replace("isotope: 1H", "isotope: 31P"))).measured)
     assert "belong together" in problems(tmp_path, text.replace(", dephasing_time_ms: 0.5", ""))

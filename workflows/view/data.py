@@ -272,13 +272,11 @@ def _line(
 
 
 def _visibilities(sites: Sequence[PredictedSite], measurement: Measurement) -> list[float]:
-    """As ``surfshift.analysis.matching`` has it: 1, or falling with the distance to hydrogen under CP and TRAPDOR."""
-    if not measurement.experiment.is_surface_selective or measurement.isotope == "1H":
-        return [1.0] * len(sites)
-    settings = MatchSettings()
-    half = settings.cp_range_ang if measurement.experiment.value == "cp" else settings.trapdor_range_ang
-    distances = [math.inf if s.distance_to_h_ang is None else s.distance_to_h_ang for s in sites]
-    return [1.0 / (1.0 + (distance / half) ** 6) for distance in distances]
+    """Share of each site's signal that the experiment sees, as ``surfshift.analysis.matching`` has it."""
+    from ...analysis.matching.sites import site_table, visibility
+
+    table = site_table(measurement.isotope, [sites], None)
+    return [float(share) for share in visibility(table, measurement, MatchSettings())]
 
 
 def _spectrum_part(
