@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..structures.errors import SurfshiftError
+from ..structures.vocabulary import content_hash
 from .constants import isotope as nucleus_of
 from .disorder import TYPICAL_ETA, sigma_of, typical_coupling
 
@@ -27,6 +28,19 @@ LEAST_ATOMS = 5
 
 class TooFewSitesError(SurfshiftError):
     """An ensemble too small for any distribution."""
+
+
+def united(sites: Sequence[PredictedSite], name: str) -> tuple[PredictedSite, ...]:
+    """Sites of several candidates as those of one called ``name``; atoms are counted through."""
+    key = content_hash({"ensemble": sorted({site.candidate_id for site in sites})})
+    starts: dict[str, int] = {}
+    found = []
+    for site in sites:
+        start = starts.get(site.isotope, 0)
+        starts[site.isotope] = start + site.multiplicity
+        atoms = tuple(range(start, start + site.multiplicity))
+        found.append(site.model_copy(update={"candidate_id": key, "candidate_name": name, "atom_indices": atoms}))
+    return tuple(found)
 
 
 def distributed_sites(sites: Sequence[PredictedSite]) -> tuple[PredictedSite, ...]:

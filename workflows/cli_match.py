@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import hashlib
 from typing import TYPE_CHECKING, Any
 
@@ -84,7 +85,12 @@ def run_match(
             ),
         ),
     )
-    computed = _with_disorder(_predict(library, used, partners_of(measurements)), disordered, library)
+    computed, ids = _with_disorder(
+        _predict(library, used, partners_of(measurements)),
+        disordered,
+        {e.candidate.name: e.candidate.id for e in library.entries},
+    )
+    named = ids | {phase.phase: phase.id for phase in given}
     sites = (*computed, *(site for phase in given for site in given_sites(phase, isotopes)))
     beside = f" and {counted(len(given), 'phase')} with given lines" if given else ""
     nuclei = ", ".join(dict.fromkeys([*used, *(site.isotope for site in sites)]))
@@ -92,12 +98,11 @@ def run_match(
     say(f"{found}; weighing them, some seconds to minutes ...")
     chosen = settings.model_copy(
         update={
-            "always_present": _always(always or settings.always_present, library),
+            "always_present": _always(always or settings.always_present, named),
             "max_members": max_members or settings.max_members,
             "energy_prior": energies or settings.energy_prior,
         }
     )
-    named = _candidate_ids(library)
     predicted = {key: [s for s in sites if s.candidate_id == key] for key in named.values()}
     unseen = [name for name, key in named.items() if not predicted[key]]
     if unseen:
@@ -219,29 +224,35 @@ def _predict(
 
 
 def _with_disorder(
-    sites: tuple[PredictedSite, ...], names: Sequence[str], library: Library
-) -> tuple[PredictedSite, ...]:
-    """The sites, with those of the named candidates taken as draws of distributions."""
-    from ..analysis.ensembles import distributed_sites
+    sites: tuple[PredictedSite, ...], given: Sequence[str], named: Mapping[str, str]
+) -> tuple[tuple[PredictedSite, ...], dict[str, str]]:
+    """Sites and ids of candidates by name, with those that ``given`` names taken as draws of distributions.
 
-    known = {e.candidate.name: e.candidate.id for e in library.entries}
-    for name in dict.fromkeys(names):
-        if name not in known:
-            raise MatchOptionError(f"--disordered names {name!r}, which is no candidate; {nearest(name, known)}")
-        own = [site for site in sites if site.candidate_id == known[name]]
-        others = [site for site in sites if site.candidate_id != known[name]]
+    ``NAME=PATTERN`` takes several candidates together, snapshots of one glass, as one that is called NAME.
+    """
+    from ..analysis.ensembles import distributed_sites, united
+
+    ids = dict(named)
+    for text in dict.fromkeys(given):
+        name, has_pattern, pattern = text.partition("=")
+        chosen = fnmatch.filter(ids, pattern) if has_pattern else [name] if name in ids else []
+        if not chosen:
+            wrong = pattern if has_pattern else name
+            raise MatchOptionError(f"--disordered names {wrong!r}, which is no candidate; {nearest(wrong, ids)}")
+        if has_pattern and (not name or name in set(ids) - set(chosen)):
+            raise MatchOptionError(f"--disordered {text!r}: give the candidates together a name that none other has")
+        keys = {ids[one] for one in chosen}
+        own = [site for site in sites if site.candidate_id in keys]
+        others = tuple(site for site in sites if site.candidate_id not in keys)
+        if has_pattern:
+            own = list(united(own, name))
+            ids = {one: key for one, key in ids.items() if one not in chosen}
+            ids[name] = own[0].candidate_id if own else name
         sites = (*others, *distributed_sites(own))
-    return sites
+    return sites, ids
 
 
-def _candidate_ids(library: Library) -> dict[str, str]:
-    """Ids of all candidates and given phases by name."""
-    computed = {e.candidate.name: e.candidate.id for e in library.entries}
-    return computed | {phase.phase: phase.id for phase in library.given}
-
-
-def _always(names: Sequence[str], library: Library) -> tuple[str, ...]:
-    by_name = _candidate_ids(library)
+def _always(names: Sequence[str], by_name: Mapping[str, str]) -> tuple[str, ...]:
     unknown = [name for name in names if name not in by_name]
     if unknown:
         raise MatchOptionError(f"--always names {unknown[0]!r}, which is no candidate; {nearest(unknown[0], by_name)}")

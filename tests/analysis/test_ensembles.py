@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from surfshift.analysis.disorder import extended_czjzek_nodes, typical_coupling
-from surfshift.analysis.ensembles import LEAST_ATOMS, TooFewSitesError, distributed_sites
+from surfshift.analysis.ensembles import LEAST_ATOMS, TooFewSitesError, distributed_sites, united
 from surfshift.analysis.vocabulary import PredictedSite
 from surfshift.structures.vocabulary import Region
 
@@ -59,3 +59,15 @@ def test_environments_and_nuclei_stay_apart_and_few_atoms_stay_as_they_are() -> 
     assert sum(s.multiplicity for s in found) == 54
     with pytest.raises(TooFewSitesError, match="no environment has 5 atoms"):
         distributed_sites(few)
+
+
+def test_snapshots_together_are_one_candidate_with_atoms_of_their_own() -> None:
+    first = ensemble(6)
+    second = [s.model_copy(update={"candidate_id": "other", "candidate_name": "glass-2"}) for s in ensemble(6)]
+    together = united([*first, *second], "glass")
+    assert {s.candidate_name for s in together} == {"glass"}
+    assert len({s.candidate_id for s in together} | {"glass", "other"}) == 3
+    assert [s.atom_indices for s in together] == [(k,) for k in range(12)]
+    (site,) = distributed_sites(together)
+    assert site.multiplicity == 12
+    assert site.candidate_name == "glass"

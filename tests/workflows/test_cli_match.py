@@ -451,5 +451,17 @@ def test_a_candidate_named_as_disordered_needs_enough_atoms_and_the_right_name(
     assert "--disordered names 'nearer', which is no candidate" in capsys.readouterr().err
     assert call(monkeypatch, *common, "--disordered", "near") == EXIT_BAD_INPUT
     assert "no environment has 5 atoms" in capsys.readouterr().err
+    assert call(monkeypatch, *common, "--disordered", "glass=snapshot*") == EXIT_BAD_INPUT
+    assert "'snapshot*', which is no candidate" in capsys.readouterr().err
+    assert call(monkeypatch, *common, "--disordered", "far=nea*") == EXIT_BAD_INPUT
+    assert "give the candidates together a name" in capsys.readouterr().err
+    assert call(monkeypatch, *common, "--disordered", "both=*") == 0
+    result = StudyResult.model_validate_json((tmp_path / "out/result.json").read_bytes())
+    assert result.assignment is not None
+    assert [p.candidate_name for p in result.assignment.populations] == ["both"]
+    (site,) = result.sites
+    # 31P has no coupling, only the spread of its shifts
+    assert (site.multiplicity, site.is_disordered) == (7, False)
+    assert site.width_ppm > 10.0
     assert call(monkeypatch, *common, "--experiment", "mqmas") == EXIT_BAD_INPUT
     assert "31P has spin 0.5" in capsys.readouterr().err
