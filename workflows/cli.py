@@ -384,7 +384,7 @@ def match(
     ] = None,
     max_members: Annotated[int | None, typer.Option(min=1, help="Most candidates in one explanation.")] = None,
     disordered: Annotated[
-        list[str] | None, typer.Option(help="Candidate that is a glass, or NAME=PATTERN for several together.")
+        list[str] | None, typer.Option(help="Glass candidate, or NAME=PATTERN of several; repeatable.")
     ] = None,
     oxidation_states: Annotated[
         list[str] | None, typer.Option(help="Charges where they cannot be found: Al=3,O=-2.", metavar="LIST")
