@@ -45,8 +45,8 @@ class Progress:
         self._console = console
         self._study = study
         self._begun = time.time()
-        self._known: dict[str, JobStatus] = {}
-        self._first_seen: dict[str, float] = {}
+        self._known: dict[tuple[str, int], JobStatus] = {}
+        self._first_seen: dict[tuple[str, int], float] = {}
         self._live: Live | None = None
 
     def __enter__(self) -> Self:
@@ -80,16 +80,16 @@ class Progress:
         """Show a new state."""
         for job in snapshot.jobs:
             if job.status is JobStatus.RUNNING:
-                self._first_seen.setdefault(job.uuid, time.time())
-            if self._known.get(job.uuid) is not job.status:
-                first = not self._known or job.uuid not in self._known
-                self._known[job.uuid] = job.status
+                self._first_seen.setdefault(job.key, time.time())
+            if self._known.get(job.key) is not job.status:
+                first = not self._known or job.key not in self._known
+                self._known[job.key] = job.status
                 self._changed(job, snapshot, first_look=first)
         if self._live is not None:
             self._live.update(self._table(snapshot))
 
     def _changed(self, job: JobRecord, snapshot: Snapshot, *, first_look: bool) -> None:
-        if job.status is JobStatus.DONE and not (first_look and job.uuid not in self._first_seen):
+        if job.status is JobStatus.DONE and not (first_look and job.key not in self._first_seen):
             took = f" ({clock(job.seconds)})" if job.seconds is not None else ""
             self._line(f"done     {job.name}{took}  [{summary(snapshot)}]")
         elif job.status is JobStatus.FAILED:
@@ -110,7 +110,7 @@ class Progress:
 
         table = Table.grid(padding=(0, 2))
         for job in snapshot.of(JobStatus.RUNNING):
-            elapsed = time.time() - self._first_seen.get(job.uuid, time.time())
+            elapsed = time.time() - self._first_seen.get(job.key, time.time())
             table.add_row("submitted" if job.is_queued else "running", Text(job.name), clock(elapsed))
         waiting = snapshot.of(JobStatus.WAITING)
         for job in waiting[:MAX_LISTED]:

@@ -64,17 +64,24 @@ ACTIVE_STATES = (
 class JobRecord(Frozen):
     """One job of a run. Times are seconds since 1970; ``reason`` is why it failed, ``resources`` what it asked for.
 
+    A job that put others in its place shares its ``uuid`` with the last of them, which has the next ``index``.
     ``is_queued`` says that a scheduler, or a pilot job, has it and has not begun.
     """
 
     uuid: str
     name: str
     status: JobStatus
+    index: int = 1
     started: float | None = None
     ended: float | None = None
     reason: str = ""
     resources: dict[str, Any] | None = None
     is_queued: bool = False
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """What tells the job from all others."""
+        return self.uuid, self.index
 
     @property
     def seconds(self) -> float | None:
@@ -118,7 +125,18 @@ def _timestamp(value: datetime | None) -> float | None:
 
 def snapshot(controller: JobController) -> Snapshot:
     """All jobs of the queue as they are now."""
-    fields = ["uuid", "job.name", "db_id", "state", "start_time", "end_time", "error", "remote.error", "resources"]
+    fields = [
+        "uuid",
+        "index",
+        "job.name",
+        "db_id",
+        "state",
+        "start_time",
+        "end_time",
+        "error",
+        "remote.error",
+        "resources",
+    ]
     documents = sorted(controller.jobs.find({}, projection=fields), key=lambda d: int(d["db_id"]))
     return Snapshot(
         jobs=tuple(_record(document) for document in documents),
@@ -162,6 +180,7 @@ def _record(document: dict[str, Any]) -> JobRecord:
     error = (document.get("error") or document["remote"].get("error") or "") if status is JobStatus.FAILED else ""
     return JobRecord(
         uuid=document["uuid"],
+        index=int(document["index"]),
         name=document["job"]["name"],
         status=status,
         started=_timestamp(document.get("start_time")),
