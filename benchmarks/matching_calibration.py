@@ -30,11 +30,10 @@ import matching_samples as samples
 import matching_unlisted
 import matching_yardsticks as yardsticks
 
-FAR = 1.5
-FARTHER = 2.0
-"""A missing candidate differs by more than the DFT error from what the list could give if ``distance`` exceeds this:
-with 1 the predictions of the two would scatter about each other as two computations of one structure do (twice the
-variance of one, sqrt(2) = 1.4)."""
+FAR, FARTHER = 1.5, 2.0
+"""A missing candidate counts as different from what the list could give if ``distance`` exceeds the first, and as
+farther than twice the DFT error beyond the second: with 1 the predictions of the two would scatter about each other as
+two computations of one structure do (twice the variance of one, sqrt(2) = 1.4)."""
 
 SETTINGS = matching_unlisted.SETTINGS
 """One to four candidates are drawn equally often, each with at least a tenth, and that is told to the match; everything

@@ -41,7 +41,7 @@ _GUIDES = 2
 that fit the areas."""
 
 
-def guide_of(data: AreaData, populations: NDArray[np.float64], n_sites: int) -> NDArray[np.float64]:
+def guide_of(data: AreaData, populations: NDArray[np.float64]) -> NDArray[np.float64]:
     """What each peak's area says for each owner (j, n + 1), over unrelated areas, at given populations (m,).
 
     Owners are the sites and, at last, the background. All other lines lie under the peaks with their chances,
@@ -64,9 +64,7 @@ def guide_of(data: AreaData, populations: NDArray[np.float64], n_sites: int) -> 
     value = -0.5 * (data.area[:, None] - mean_given) ** 2 / variance - 0.5 * np.log(2.0 * np.pi * variance)
     has_area = np.asarray(data.start.used.any(axis=0))
     value = np.where(has_area[:, None], value - np.log(len(data.area)), 0.0)
-    guide = np.zeros((len(value), n_sites + 1))
-    guide[:, :n_sites] = np.maximum(value[:, :n_sites], _LEAST)
-    return guide
+    return np.concatenate([np.maximum(value, _LEAST), np.zeros((len(value), 1))], axis=1)
 
 
 def guided(problem: Problem, fits: Sequence[SubsetFit], rough: Sequence[Sequence[PopulationFit]]) -> list[SubsetFit]:
@@ -91,7 +89,7 @@ def guided(problem: Problem, fits: Sequence[SubsetFit], rough: Sequence[Sequence
                 [
                     np.zeros((len(peak_list.peaks), n + 1))
                     if data is None
-                    else guide_of(data, population[problem.sample_of[peak_list.name]], n)
+                    else guide_of(data, population[problem.sample_of[peak_list.name]])
                     for peak_list, data in zip(lists, several[isotope], strict=True)
                 ]
                 for population in populations

@@ -464,10 +464,6 @@ class Problem:
 
     def fit_lists(self, subsets: Sequence[tuple[int, ...]]) -> list[SubsetFit]:
         """Fits of many subsets to peak lists alone."""
-        return [self.with_peaks(members, peaks) for members, peaks in self.peak_fits(subsets)]
-
-    def peak_fits(self, subsets: Sequence[tuple[int, ...]]) -> list[tuple[tuple[int, ...], dict[str, PeakFit]]]:
-        """Subsets with their fits to the peak lists of each isotope."""
         found = {
             isotope: fit_subsets(
                 self.screen.tables[isotope],
@@ -478,17 +474,12 @@ class Problem:
             )
             for isotope in self.isotopes
         }
-        return [(members, {isotope: found[isotope][g] for isotope in found}) for g, members in enumerate(subsets)]
-
-    def with_peaks(self, members: tuple[int, ...], peaks: dict[str, PeakFit]) -> SubsetFit:
-        """The fit of a subset to peak lists alone, from those of the isotopes."""
-        return SubsetFit(
-            members,
-            sum(fit.log_evidence for fit in peaks.values()),
-            {isotope: self.table(isotope, members) for isotope in self.isotopes},
-            peaks,
-            {},
-        )
+        fits = []
+        for g, members in enumerate(subsets):
+            peaks = {isotope: found[isotope][g] for isotope in self.isotopes}
+            tables = {isotope: self.table(isotope, members) for isotope in self.isotopes}
+            fits.append(SubsetFit(members, sum(fit.log_evidence for fit in peaks.values()), tables, peaks, {}))
+        return fits
 
     def _fit_extra(self, members: tuple[int, ...]) -> SubsetFit:
         return self.fit(i for i in members if i not in self.always)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -141,17 +142,8 @@ def spectrum_kernels(shapes: Sequence[SiteShape], spectrum: Spectrum, synthesis:
     """Kernels of sites under the conditions of a spectrum."""
     if spectrum.experiment is Experiment.MQMAS:
         return IsotropicKernels(shapes, spectrum.isotope, spectrum.field_tesla, frequencies=synthesis.frequencies)
-    if spectrum.satellites > 0:
-        return SatelliteKernels(
-            shapes,
-            spectrum.isotope,
-            spectrum.field_tesla,
-            spectrum.mas_rate_hz,
-            share=spectrum.satellites,
-            frequencies=synthesis.frequencies,
-            window_ppm=synthesis.window_ppm,
-        )
-    return SiteKernels(
+    make = partial(SatelliteKernels, share=spectrum.satellites) if spectrum.satellites > 0 else SiteKernels
+    return make(
         shapes,
         spectrum.isotope,
         spectrum.field_tesla,

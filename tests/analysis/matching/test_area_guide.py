@@ -36,7 +36,7 @@ def data_of(samples, peak_list, settings=SETTINGS):
 def test_a_peak_is_owned_by_a_line_of_its_area(samples):
     # populations 0.9 and 0.1: lines of 0.45 and of 0.05
     _, data = data_of(samples, listed([-20.0, 0.0, -24.0, -40.0], [0.45, 0.45, 0.05, 0.05]))
-    guide = guide_of(data, np.array([0.9, 0.1]), 4)
+    guide = guide_of(data, np.array([0.9, 0.1]))
     assert guide.shape == (4, 5)
     # the small peak is not the large line's; under the large one either may have been found first
     assert guide[2, 2] > guide[2, 0] + 3.0
@@ -52,7 +52,7 @@ def test_a_guide_chooses_and_does_not_weigh(samples):
     for areas, population, owner in (((0.05, 0.05, 0.45), (0.1, 0.9), 0), ((0.05, 0.45, 0.05), (0.9, 0.1), 2)):
         peak_list = listed([-21.0, 0.0, -40.0], areas)
         table, data = data_of(samples, peak_list)
-        guides = [[guide_of(data, np.array(population), 4)]]
+        guides = [[guide_of(data, np.array(population))]]
         plain = fit_subsets(table, rows, [peak_list], SETTINGS)[0]
         guided = fit_subsets(table, rows, [peak_list], SETTINGS, guides=guides)[0]
         assert guided.log_evidence == pytest.approx(plain.log_evidence, abs=1e-3)
