@@ -4,27 +4,37 @@ python benchmarks/engine.py stock        # own NMR step against stock PySCF GIAO
 python benchmarks/engine.py invariance   # rotated crystal and equivalent sites, fast protocol
 python benchmarks/engine.py convergence  # shells and bases, berlinite 31P and 27Al
 python benchmarks/engine.py cost         # CPU seconds and memory against sites and shells
+python benchmarks/engine.py gipaw        # berlinite and beta-Li3PO4 against periodic GIPAW, balanced protocol
 python benchmarks/engine.py basis        # 31P of berlinite and beta-Li3PO4 with growing bases around the target
+python benchmarks/engine.py surroundings # 31P of beta-Li3PO4 with whole PO4 at the edge, and with far charges (14 GB)
 python benchmarks/engine.py alpo14 ../shared/data/parsers   # sites of AlPO-14 against two periodic programs
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import resource
 import sys
 import time
+import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import numpy as np
+from references import relaxed
 from scipy.spatial.transform import Rotation
 from surfshift.analysis.constants import isotope
 from surfshift.analysis.tensor_files import match_atoms, read_magres, read_outcar
+from surfshift.analysis.tensor_files.magres import BOHR_ANG, HARTREE_EV
 from surfshift.analysis.tensors import quadrupole
+from surfshift.structures.bonding import Bond, find_bonds
 from surfshift.structures.library import build_crystal, load_crystal
 from surfshift.structures.symmetry import SiteOrbit, distinct_sites
 from surfshift.structures.vocabulary import as_tensor3
+from surfshift.workflows.engines import fragment
 from surfshift.workflows.engines.cluster import compute_site, solve_scf
 from surfshift.workflows.engines.coulomb import CoulombFitting
 from surfshift.workflows.engines.fragment import cut_cluster
@@ -33,9 +43,16 @@ from surfshift.workflows.engines.molecule import build_molecule
 from surfshift.workflows.engines.protocols import load_protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from numpy.typing import NDArray
     from surfshift.structures.vocabulary import AtomicStructure
+    from surfshift.workflows.engines.protocols import ClusterProtocol
+
+    Bonds = tuple[tuple[Bond, ...], ...]
+
+FAR_ANG = 18.0
+"""How far from the target ions count as point charges."""
 
 IDENTITY = as_tensor3(np.eye(3))
 
@@ -151,12 +168,17 @@ GIPAW_PBE = {"sigma(31P, Li3PO4) - sigma(31P, AlPO4)": -46.0}
 """Periodic GIPAW, PBE, at the literature structures: Quantum ESPRESSO 6.7 with gipaw.x."""
 
 
+def crystal(name: str) -> AtomicStructure:
+    """A crystal of the library, with ``--relaxed`` at the positions of the references."""
+    return relaxed(name) if "--relaxed" in sys.argv else build_crystal(load_crystal(name))
+
+
 def gipaw() -> None:
-    """Literature structures, as the periodic calculation had them."""
+    """Differences between crystals, which another program's absolute shieldings can be compared by."""
     protocol = load_protocol("balanced")
     sigma = {}
     for name, element in (("AlPO4_berlinite", "P"), ("AlPO4_berlinite", "Al"), ("Li3PO4_beta", "P")):
-        structure = build_crystal(load_crystal(name))
+        structure = crystal(name)
         site = compute_site(structure, distinct_sites(structure, elements=[element])[0], protocol, max_memory_mb=8500)
         sigma[name, element] = site.sigma_iso_ppm
         own = quadrupole(site.efg_au[0], isotope("27Al"))
@@ -182,12 +204,113 @@ def basis() -> None:
         protocol = load_protocol("fast", target_basis=target, target_grid=grid)
         sites = []
         for name in ("AlPO4_berlinite", "Li3PO4_beta"):
-            structure = build_crystal(load_crystal(name))
+            structure = crystal(name)
             orbit = distinct_sites(structure, elements=["P"])[0]
             sites.append(compute_site(structure, orbit, protocol, max_memory_mb=8500))
         first, second = (site.sigma_iso_ppm for site in sites)
         seconds = sum(site.cpu_seconds for site in sites)
         print(f"| {target} | {first:.2f} | {second:.2f} | {second - first:+.2f} | {seconds:.0f} |", flush=True)
+
+
+def surroundings() -> None:
+    """Does what lies at and beyond the edge of a lithium-rich cluster matter? 31P of beta-Li3PO4, fast protocol."""
+    protocol = load_protocol("fast")
+    structure = build_crystal(load_crystal("Li3PO4_beta"))
+    target = distinct_sites(structure, elements=["P"])[0].atom_indices[0]
+    bonds = find_bonds(structure)
+    core = fragment._grow(structure, bonds, target, protocol.shells)
+
+    def line(what: str, core: set[fragment.Node], charges: Sequence[tuple[NDArray[np.float64], float]] = ()) -> None:
+        with mock.patch.object(fragment, "_grow", return_value=core):
+            cluster = cut_cluster(structure, target, shells=protocol.shells, max_cap_rescaling=0.5)
+        result, cpu, _ = timed(lambda: shielding_among_charges(cluster, protocol, charges))
+        sizes = f"{len(cluster.elements)} | {len(cluster.cap_charges)}"
+        print(f"| {what} | {sizes} | {result[0]:.2f} | {result[1]:.2f} | {cpu:.0f} |", flush=True)
+
+    print("| surroundings | atoms | caps | sigma (ppm) | gap (eV) | cpu s |\n|---|---|---|---|---|---|")
+    line("as the protocol has them", core)
+    line("half the far ions' charges", core, far_charges(structure, bonds, core, target, share=0.5))
+    line("whole PO4 at the edge", core | _cut_units(structure, bonds, core))
+
+
+def _cut_units(structure: AtomicStructure, bonds: Bonds, core: set[fragment.Node]) -> set[fragment.Node]:
+    """Cations with a strong bond to an anion that the core holds by weak bonds only, and their anions."""
+    shares, units = fragment.bond_charges(structure, bonds), set[fragment.Node]()
+
+    def share(cation: fragment.Node, anion: fragment.Node) -> float:
+        own = fragment._neighbours(bonds, cation)
+        return shares[cation[0], own.index(anion)]
+
+    for anion in core:
+        if structure.oxidation_states[anion[0]] < 0:
+            cations = fragment._neighbours(bonds, anion)
+            if max(share(c, anion) for c in cations if c in core) < 0.5:
+                strong = [c for c in cations if c not in core and share(c, anion) >= 1.0]
+                units.update(strong, *(fragment._neighbours(bonds, c) for c in strong))
+    return units
+
+
+def far_charges(
+    structure: AtomicStructure, bonds: Bonds, core: set[fragment.Node], target: int, *, share: float
+) -> list[tuple[NDArray[np.float64], float]]:
+    """Point charges of the bonds between lost ions within ``FAR_ANG``: a share of the bond valence at both ends.
+
+    Every bond is neutral, so that the sum over a sphere is. Positions in angstrom, relative to the target.
+    """
+    shares, frac = fragment.bond_charges(structure, bonds), np.array(structure.frac_coords)
+    reach = np.ceil(FAR_ANG * np.linalg.norm(np.linalg.inv(structure.lattice), axis=0)).astype(int) + 1
+    images = [tuple(int(n) for n in np.array(index) - reach) for index in np.ndindex(*(2 * reach + 1))]
+
+    def place(node: fragment.Node) -> NDArray[np.float64]:
+        position: NDArray[np.float64] = (frac[node[0]] + np.array(node[1]) - frac[target]) @ structure.lattice
+        return position
+
+    charges = []
+    for i, image in itertools.product(range(len(frac)), images):
+        cation: fragment.Node = (i, (image[0], image[1], image[2]))
+        if structure.oxidation_states[i] < 0 or cation in core or np.linalg.norm(place(cation)) > FAR_ANG:
+            continue
+        for k, anion in enumerate(fragment._neighbours(bonds, cation)):
+            if anion not in core:
+                charges += [(place(cation), share * shares[i, k]), (place(anion), -share * shares[i, k])]
+    return charges
+
+
+def shielding_among_charges(
+    cluster: fragment.Cluster, protocol: ClusterProtocol, charges: Sequence[tuple[NDArray[np.float64], float]]
+) -> tuple[float, float]:
+    """Isotropic shielding (ppm) and gap (eV) of a cluster among point charges."""
+    from pyscf import gto
+
+    frame = fragment.local_frame(cluster).T
+    turned = replace(
+        cluster,
+        positions_ang=cluster.positions_ang @ frame,
+        cap_positions_ang=cluster.cap_positions_ang @ frame,
+    )
+    molecule = build_molecule(turned, protocol)
+    mol = molecule.mol
+    among = mol.copy()
+    for position, charge in charges:
+        row = np.zeros((1, among._atm.shape[1]), dtype=among._atm.dtype)
+        row[0, gto.NUC_MOD_OF] = gto.NUC_FRAC_CHARGE
+        row[0, gto.PTR_COORD], row[0, gto.PTR_FRAC_CHARGE] = len(among._env), len(among._env) + 3
+        among._env = np.append(among._env, [*(position @ frame / BOHR_ANG), charge])
+        among._atm = np.vstack([among._atm, row])
+    for name in ("intor", "intor_symmetric", "intor_asymmetric"):
+        own, other = getattr(mol, name), getattr(among, name)
+
+        def integrals(kind: str, *rest: Any, own: Any = own, other: Any = other, **options: Any) -> Any:
+            return (other if kind in ("int1e_nuc", "int1e_ignuc") else own)(kind, *rest, **options)
+
+        setattr(mol, name, integrals)
+    fitting = CoulombFitting(mol, molecule.auxiliary, max_memory_mb=13000)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Function mol.dumps drops attribute")
+        mean_field = solve_scf(molecule, fitting, protocol)
+    energies, occupied = mean_field.mo_energy, mean_field.mo_occ > 0
+    gap = HARTREE_EV * float(energies[~occupied].min() - energies[occupied].max())
+    return float(np.trace(shielding_tensor(mean_field, fitting, 0)) / 3), gap
 
 
 def alpo14() -> None:
@@ -222,6 +345,7 @@ COMMANDS = {
     "alpo14": alpo14,
     "basis": basis,
     "gipaw": gipaw,
+    "surroundings": surroundings,
     "stock": stock,
     "invariance": invariance,
     "convergence": convergence,
@@ -234,6 +358,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("benchmark", choices=COMMANDS)
     parser.add_argument("data", nargs="?", help="folder with files of other programs, for alpo14")
+    parser.add_argument("--relaxed", action="store_true", help="relaxed positions, for gipaw and basis")
     COMMANDS[parser.parse_args().benchmark]()
     return 0
 

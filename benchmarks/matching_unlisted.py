@@ -20,7 +20,7 @@ from surfshift.analysis.matching import MatchSettings, beside, search
 from surfshift.analysis.matching.beside import mean_evidence, with_parts
 from surfshift.analysis.matching.peaks import peak_evidences
 from surfshift.analysis.matching.search import Problem
-from surfshift.analysis.matching.siblings import DrawnSiblings
+from surfshift.analysis.matching.siblings import Siblings
 from surfshift.analysis.matching.sites import site_table
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
@@ -50,7 +50,7 @@ def know_the_kind(n_parts: int = 300) -> None:
     which one is missing: the sites of one nucleus are still drawn independently of those of the others.
     """
 
-    def drawn(*arguments: Any) -> DrawnSiblings:
+    def drawn(*arguments: Any) -> Siblings[tuple[Any, ...]]:
         lists = arguments[2]
         rng = np.random.default_rng(5)
         isotopes = [isotope for isotope, several in lists.items() if several]
@@ -66,9 +66,7 @@ def know_the_kind(n_parts: int = 300) -> None:
                 parts = found[isotope].setdefault(len(own), [])
                 if len(parts) < (n_parts if own else 1):
                     parts.append(own)
-        return DrawnSiblings(
-            tuple(counts), {i: {number: tuple(parts) for number, parts in own.items()} for i, own in found.items()}
-        )
+        return Siblings(tuple(counts), found)
 
     search.draw_siblings = drawn
     beside._FIRST = 60

@@ -132,7 +132,9 @@ def average_crystal(
             _say(told, f"  tensors at rest are not to be trusted: {flag}")
     for failure in outcome.result.failures:
         _say(told, f"problem: {failure}")
-    _say(told, f"report: {outcome.report}\nlibrary: surfshift match SPECTRUM --library {run.path}")
+    _say(told, f"report: {outcome.report}")
+    if tensors:
+        _say(told, f"library: surfshift match SPECTRUM --library {run.path}")
     return outcome.result.failures
 
 

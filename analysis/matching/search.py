@@ -195,7 +195,7 @@ class Problem:
                 tasks.append(SpectrumTask(spectrum, self.grids[spectrum.name], group))
         return tasks
 
-    def _draw_siblings(self) -> Siblings:
+    def _draw_siblings(self) -> Siblings[int]:
         """Siblings of the candidates, none with spectra; their parts become members behind the candidates."""
         if self.tasks:
             return Siblings((), {})

@@ -10,7 +10,7 @@ independently of the others, so that the mean over siblings is a product of mean
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from .settings import MatchSettings
     from .sites import SiteTable
 
+Part = TypeVar("Part")
+
 _WIDE_SHARE = 0.3
 """How many sites of siblings are of no kind that was seen, but spread as widely as all lines."""
 
@@ -33,22 +35,15 @@ SIBLING_ID = "something unlisted"
 """Candidate id of the sites of all siblings."""
 
 
-class Siblings(NamedTuple):
+class Siblings(NamedTuple, Generic[Part]):
     """Siblings to be put together from parts.
 
     ``counts`` holds for each template the number of sites by isotope; ``parts`` by isotope and number of sites the
-    parts to choose from, as members of a problem.
+    parts to choose from: tuples of sites, or members of a problem that have them.
     """
 
     counts: tuple[Mapping[str, int], ...]
-    parts: Mapping[str, Mapping[int, range]]
-
-
-class DrawnSiblings(NamedTuple):
-    """As ``Siblings``, with each part as the tuple of its sites."""
-
-    counts: tuple[Mapping[str, int], ...]
-    parts: Mapping[str, Mapping[int, tuple[tuple[PredictedSite, ...], ...]]]
+    parts: Mapping[str, Mapping[int, Sequence[Part]]]
 
 
 def draw_siblings(
@@ -56,7 +51,7 @@ def draw_siblings(
     tables: Mapping[str, SiteTable],
     lists: Mapping[str, Sequence[PeakList]],
     settings: MatchSettings,
-) -> DrawnSiblings:
+) -> Siblings[tuple[PredictedSite, ...]]:
     """Siblings of the candidates, ``settings.n_siblings`` parts of each isotope and number of sites, with a fixed seed.
 
     ``tables`` holds the sites of all candidates by isotope, ``lists`` the peak lists; isotopes without a list are left
@@ -80,7 +75,7 @@ def draw_siblings(
         }
         for isotope, (pool, shares) in pools.items()
     }
-    return DrawnSiblings(tuple(counts), parts)
+    return Siblings(tuple(counts), parts)
 
 
 def _widened(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import platform
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -94,3 +97,25 @@ def test_wrong_results_are_refused_by_name(
     protocol = small_protocol.model_copy(update=change)
     with pytest.raises(error):
         compute_site(berlinite, _alone(berlinite, berlinite.elements.index("P")), protocol)
+
+
+def test_memory_of_large_arrays_is_used_again() -> None:
+    script = """
+import resource, sys
+import numpy as np
+from surfshift.workflows.engines.cluster import _keep_freed_memory
+if sys.argv[1] == "keep":
+    _keep_freed_memory()
+for turn in range(11):
+    if turn == 1:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    np.ones(8_000_000)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+    faults = {
+        how: int(subprocess.run([sys.executable, "-c", script, how], check=True, capture_output=True).stdout)
+        for how in ("keep", "give back")
+    }
+    if platform.libc_ver()[0] != "glibc":
+        pytest.skip("an option of glibc")
+    assert faults["keep"] < 0.1 * faults["give back"]

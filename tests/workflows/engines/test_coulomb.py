@@ -35,7 +35,8 @@ def test_matrix_equals_the_library_s_own_density_fitting(methanol: Any) -> None:
     library = dft.RKS(methanol.mol).density_fit(auxbasis="def2-universal-jkfit")
     density = methanol.make_rdm1()
     expected = library.get_j(methanol.mol, density)
-    assert _fitting(methanol.mol, 500).get_j(methanol.mol, density) == pytest.approx(expected, abs=1e-8)
+    rounding = 2e-5  # integrals are kept in single precision
+    assert _fitting(methanol.mol, 500).get_j(methanol.mol, density) == pytest.approx(expected, abs=rounding)
 
 
 @pytest.mark.parametrize(("max_memory_mb", "stored"), [(0.0, (0.0, 0.0)), (3.0, (0.05, 0.95)), (500, (1.0, 1.0))])
