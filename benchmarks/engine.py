@@ -165,7 +165,7 @@ def cost() -> None:
 
 
 GIPAW_PBE = {"sigma(31P, Li3PO4) - sigma(31P, AlPO4)": -46.0}
-"""Periodic GIPAW, PBE, at the literature structures: Quantum ESPRESSO 6.7 with gipaw.x."""
+"""Periodic GIPAW, PBE: Quantum ESPRESSO 6.7 with gipaw.x, of which positions is not on record."""
 
 
 def crystal(name: str) -> AtomicStructure:
