@@ -99,6 +99,7 @@ def test_wrong_results_are_refused_by_name(
         compute_site(berlinite, _alone(berlinite, berlinite.elements.index("P")), protocol)
 
 
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="an option of glibc")
 def test_memory_of_large_arrays_is_used_again() -> None:
     script = """
 import resource, sys
@@ -116,6 +117,4 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
         how: int(subprocess.run([sys.executable, "-c", script, how], check=True, capture_output=True).stdout)
         for how in ("keep", "give back")
     }
-    if platform.libc_ver()[0] != "glibc":
-        pytest.skip("an option of glibc")
     assert faults["keep"] < 0.1 * faults["give back"]

@@ -39,6 +39,16 @@ def test_matrix_equals_the_library_s_own_density_fitting(methanol: Any) -> None:
     assert _fitting(methanol.mol, 500).get_j(methanol.mol, density) == pytest.approx(expected, abs=rounding)
 
 
+def test_matrix_is_that_of_the_rounded_integrals(methanol: Any) -> None:
+    from pyscf import df
+
+    fitting = _fitting(methanol.mol, 500)
+    integrals = df.incore.aux_e2(methanol.mol, fitting.auxiliary, aosym="s1").astype(np.float32).astype(float)
+    density = methanol.make_rdm1()
+    fit = np.linalg.solve(fitting.auxiliary.intor("int2c2e"), np.einsum("mnp,mn->p", integrals, density))
+    assert fitting.get_j(methanol.mol, density) == pytest.approx(integrals @ fit, abs=1e-8)
+
+
 @pytest.mark.parametrize(("max_memory_mb", "stored"), [(0.0, (0.0, 0.0)), (3.0, (0.05, 0.95)), (500, (1.0, 1.0))])
 def test_stored_and_recomputed_integrals_give_the_same(
     methanol: Any, max_memory_mb: float, stored: tuple[float, float]
