@@ -126,6 +126,7 @@ def convergence() -> None:
             (2, "pcSseg-1", "6-31G"),
             (2, "pcSseg-2", "6-31G"),
             (2, "pcSseg-2", "pcSseg-1"),
+            (3, "pcSseg-1", "6-31G"),
         ):
             protocol = load_protocol("fast", shells=shells, target_basis=target, outer_basis=outer)
             site = compute_site(structure, orbit, protocol, max_memory_mb=8000)
