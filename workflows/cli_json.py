@@ -33,8 +33,8 @@ def verdict_json(result: StudyResult, report: Path) -> str:
     return json.dumps(found, indent=1, ensure_ascii=False)
 
 
-def status_json(now: Snapshot, spent: str) -> str:
-    """Every job with its status, seconds and why it failed, and their counts."""
+def status_json(now: Snapshot, spent: str, *, is_unattended: bool) -> str:
+    """Every job with its status, seconds and why it failed, their counts, and whether no runner looks after them."""
     from .queue.records import JobStatus
 
     jobs = [
@@ -48,7 +48,8 @@ def status_json(now: Snapshot, spent: str) -> str:
         for job in now.jobs
     ]
     counts = {status.value: now.count(status) for status in JobStatus}
-    return json.dumps({"counts": counts, "is_active": now.is_active, "spent": spent, "jobs": jobs}, indent=1)
+    found = {"counts": counts, "is_active": now.is_active, "is_unattended": is_unattended, "spent": spent, "jobs": jobs}
+    return json.dumps(found, indent=1)
 
 
 def spectrum_json(readout: Readout, *, picture: Path, csdm: Path | None) -> str:

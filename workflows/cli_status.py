@@ -5,6 +5,10 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+UNATTENDED = (
+    "No process looks after this run: what had started goes on alone, the rest waits for 'surfshift resume STUDY.yaml'."
+)
+
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
@@ -25,36 +29,43 @@ def show_status(
 
     controller = run.controller()
 
-    def look() -> Snapshot:
-        return snapshot(controller)
+    def look() -> tuple[Snapshot, bool]:
+        has_runner = run.has_runner  # asked first: a runner that ends in between has ended its jobs
+        now = snapshot(controller)
+        return now, now.is_active and not has_runner
 
-    now = look()
+    now, is_unattended = look()
     if as_json:
-        print(status_json(now, _spent(study, now)), flush=True)
+        print(status_json(now, _spent(study, now), is_unattended=is_unattended), flush=True)
         while watch_seconds is not None and now.is_active:
             time.sleep(watch_seconds)
-            now = look()
-            print(status_json(now, _spent(study, now)), flush=True)
+            now, is_unattended = look()
+            print(status_json(now, _spent(study, now), is_unattended=is_unattended), flush=True)
         return
     if watch_seconds is None:
-        console.print(_drawn(study, now))
+        console.print(_drawn(study, now, is_unattended=is_unattended))
         return
     if not console.is_terminal:
-        from .progress import summary
-
-        console.print(summary(now), markup=False, highlight=False, soft_wrap=True)
+        _print_line(console, now, is_unattended=is_unattended)
         while now.is_active:
             time.sleep(watch_seconds)
-            now = look()
-            console.print(summary(now), markup=False, highlight=False, soft_wrap=True)
+            now, is_unattended = look()
+            _print_line(console, now, is_unattended=is_unattended)
         return
     from rich.live import Live
 
-    with Live(_drawn(study, now), console=console, auto_refresh=False) as live:
+    with Live(_drawn(study, now, is_unattended=is_unattended), console=console, auto_refresh=False) as live:
         while now.is_active:
             time.sleep(watch_seconds)
-            now = look()
-            live.update(_drawn(study, now), refresh=True)
+            now, is_unattended = look()
+            live.update(_drawn(study, now, is_unattended=is_unattended), refresh=True)
+
+
+def _print_line(console: Console, now: Snapshot, *, is_unattended: bool) -> None:
+    from .progress import summary
+
+    line = f"{summary(now)}. {UNATTENDED}" if is_unattended else summary(now)
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _spent(study: StudyFile, now: Snapshot) -> str:
@@ -65,7 +76,7 @@ def _spent(study: StudyFile, now: Snapshot) -> str:
     return str(spending(now, workers.placement.limits if workers else None))
 
 
-def _drawn(study: StudyFile, now: Snapshot) -> RenderableType:
+def _drawn(study: StudyFile, now: Snapshot, *, is_unattended: bool) -> RenderableType:
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
@@ -78,4 +89,5 @@ def _drawn(study: StudyFile, now: Snapshot) -> RenderableType:
         took = "" if job.seconds is None else clock(job.seconds)
         status = "in the scheduler's queue" if job.is_queued and is_cluster else job.status.value
         table.add_row(Text(job.name), status, took, Text(job.reason.splitlines()[0] if job.reason else ""))
-    return Group(table, Text(summary(now)), Text(_spent(study, now)))
+    lines = [summary(now), _spent(study, now), *([UNATTENDED] if is_unattended else [])]
+    return Group(table, *map(Text, lines))

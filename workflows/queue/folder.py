@@ -6,10 +6,11 @@ import contextlib
 import fcntl
 import json
 import os
+import time
 import warnings
 from dataclasses import dataclass
 from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from ..files import write_atomically
 from .errors import AlreadyRunningError, RunFolderError
@@ -24,6 +25,22 @@ if TYPE_CHECKING:
     from ..hpc.workers import WorkersFile
 
 PROJECT_NAME = "surfshift"
+
+
+LOCK_TRIES = 3
+"""``has_runner`` holds the lock for an instant; a runner that starts just then must not take it for another one."""
+
+
+def _flocked(file: IO[str], operation: int) -> bool:
+    for attempt in range(LOCK_TRIES):
+        if attempt:
+            time.sleep(0.1)
+        try:
+            fcntl.flock(file, operation | fcntl.LOCK_NB)
+        except OSError:
+            continue
+        return True
+    return False
 
 
 @dataclass(frozen=True)
@@ -77,6 +94,15 @@ class RunFolder:
             ) from error
         return state
 
+    @property
+    def has_runner(self) -> bool:
+        """Whether a process holds the right to run jobs here."""
+        try:
+            with (self.path / ".runner").open() as file:
+                return not _flocked(file, fcntl.LOCK_SH)
+        except FileNotFoundError:
+            return False
+
     @contextlib.contextmanager
     def only_runner(self) -> Iterator[None]:
         """Hold the right to run jobs here; freed by the system when the process ends.
@@ -88,15 +114,13 @@ class RunFolder:
         """
         self.path.mkdir(parents=True, exist_ok=True)
         with (self.path / ".runner").open("a+") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
+            if not _flocked(file, fcntl.LOCK_EX):
                 file.seek(0)
                 holder = file.read().strip() or "unknown"
                 raise AlreadyRunningError(
                     f"process {holder} is already running the jobs of {self.path}; wait for it, watch it with "
                     "'surfshift status', or stop it with Ctrl-C"
-                ) from error
+                )
             file.truncate(0)
             file.write(str(os.getpid()))
             file.flush()
