@@ -5,16 +5,18 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-UNATTENDED = (
-    "No process looks after this run: what had started goes on alone, the rest waits for 'surfshift resume STUDY.yaml'."
-)
-
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
     from .queue.folder import RunFolder
     from .queue.records import Snapshot
     from .study import StudyFile
+
+
+UNATTENDED = (
+    "No process looks after this run, and what is shown as running may have been cut off. "
+    "'surfshift resume STUDY.yaml' goes on."
+)
 
 
 def show_status(
