@@ -6,6 +6,8 @@ import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from rich.console import Console, RenderableType
 
     from .queue.folder import RunFolder
@@ -26,41 +28,38 @@ def show_status(
 
     With ``as_json`` and watching, one object is printed at every look.
     """
-    from .cli_json import status_json
+    looks = _looks(run, watch_seconds)
+    if as_json:
+        from .cli_json import status_json
+
+        for now, is_unattended in looks:
+            print(status_json(now, _spent(study, now), is_unattended=is_unattended), flush=True)
+    elif watch_seconds is None:
+        for now, is_unattended in looks:
+            console.print(_drawn(study, now, is_unattended=is_unattended))
+    elif not console.is_terminal:
+        for now, is_unattended in looks:
+            _print_line(console, now, is_unattended=is_unattended)
+    else:
+        from rich.live import Live
+
+        with Live(console=console, auto_refresh=False) as live:
+            for now, is_unattended in looks:
+                live.update(_drawn(study, now, is_unattended=is_unattended), refresh=True)
+
+
+def _looks(run: RunFolder, watch_seconds: float | None) -> Iterator[tuple[Snapshot, bool]]:
+    """The jobs, and whether some are left that no process looks after: once, or until no job runs."""
     from .queue.records import snapshot
 
     controller = run.controller()
-
-    def look() -> tuple[Snapshot, bool]:
+    while True:
         has_runner = run.has_runner  # asked first: a runner that ends in between has ended its jobs
         now = snapshot(controller)
-        return now, now.is_active and not has_runner
-
-    now, is_unattended = look()
-    if as_json:
-        print(status_json(now, _spent(study, now), is_unattended=is_unattended), flush=True)
-        while watch_seconds is not None and now.is_active:
-            time.sleep(watch_seconds)
-            now, is_unattended = look()
-            print(status_json(now, _spent(study, now), is_unattended=is_unattended), flush=True)
-        return
-    if watch_seconds is None:
-        console.print(_drawn(study, now, is_unattended=is_unattended))
-        return
-    if not console.is_terminal:
-        _print_line(console, now, is_unattended=is_unattended)
-        while now.is_active:
-            time.sleep(watch_seconds)
-            now, is_unattended = look()
-            _print_line(console, now, is_unattended=is_unattended)
-        return
-    from rich.live import Live
-
-    with Live(_drawn(study, now, is_unattended=is_unattended), console=console, auto_refresh=False) as live:
-        while now.is_active:
-            time.sleep(watch_seconds)
-            now, is_unattended = look()
-            live.update(_drawn(study, now, is_unattended=is_unattended), refresh=True)
+        yield now, now.is_active and not has_runner
+        if watch_seconds is None or not now.is_active:
+            return
+        time.sleep(watch_seconds)
 
 
 def _print_line(console: Console, now: Snapshot, *, is_unattended: bool) -> None:

@@ -6,10 +6,12 @@ import json
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from jobflow import Flow, job
 from rich.console import Console
+from surfshift.workflows import cli_status
 from surfshift.workflows.cli_status import UNATTENDED, show_status
 from surfshift.workflows.queue.folder import RunFolder
 from surfshift.workflows.queue.runner import run_jobs
@@ -26,9 +28,9 @@ def run(tmp_path: Path) -> RunFolder:
     return run
 
 
-def shown(run: RunFolder) -> str:
-    console = Console(file=io.StringIO(), width=200)
-    show_status(console, run, STUDY)
+def shown(run: RunFolder, *, watch_seconds: float | None = None, is_terminal: bool = False) -> str:
+    console = Console(file=io.StringIO(), width=200, force_terminal=is_terminal)
+    show_status(console, run, STUDY, watch_seconds=watch_seconds)
     printed: str = console.file.getvalue()  # type: ignore[attr-defined]
     return printed
 
@@ -50,6 +52,18 @@ def test_jobs_that_no_process_looks_after_are_said_so(run: RunFolder, capsys: py
     run_jobs(run, parallel_jobs=1)
     assert UNATTENDED not in shown(run)
     assert not is_unattended(run, capsys)
+
+
+@pytest.mark.parametrize("is_terminal", [False, True])
+def test_watching_ends_when_no_job_runs(run: RunFolder, monkeypatch: pytest.MonkeyPatch, *, is_terminal: bool) -> None:
+    def work(_: float) -> None:
+        run_jobs(run, parallel_jobs=1)
+
+    monkeypatch.setattr(cli_status, "time", SimpleNamespace(sleep=work))
+    printed = shown(run, watch_seconds=1.0, is_terminal=is_terminal)
+    before, after = (printed.index(counts) for counts in ("0 done, 0 running, 1 left", "1 done, 0 running, 0 left"))
+    assert before < printed.index(UNATTENDED) < after
+    assert printed.count(UNATTENDED) == 1
 
 
 def test_a_look_at_the_lock_does_not_keep_a_runner_away(run: RunFolder) -> None:
